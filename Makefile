@@ -1,0 +1,52 @@
+# Thin: each target is one command. LAYOUT chooses the lab: default (four hosts) or single.
+LAYOUT ?= default
+PYTHON := $(shell command -v python3)
+LAB := $(PYTHON) molecule/shared/lab.py
+
+# The tools of .venv come first, for our commands and for what these start.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv lock lab lab-down lint unit integration e2e verify test test-fast
+
+help: ## Show this help
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+venv: ## Make .venv (all tools) and .venv-hub (the hub image's packages), each when its lock has changed
+	@tests/make_venv .venv requirements.lock
+	@tests/make_venv .venv-hub images/hub/requirements.lock pytest pytest-asyncio
+
+lock: ## Write requirements.lock anew from pyproject.toml; UPGRADE=1 takes the newest versions allowed
+	CUSTOM_COMPILE_COMMAND="make lock" pip-compile --quiet $(if $(UPGRADE),--upgrade) --output-file requirements.lock pyproject.toml
+
+lab: ## Bring a lab cluster up on this machine (LAYOUT=default or LAYOUT=single); needs root
+	$(LAB) up --layout $(LAYOUT)
+
+lab-down: ## Remove all that the lab started
+	$(LAB) down
+
+lint: venv ## ruff, mypy, yamllint, ansible-lint
+	ruff check .
+	ruff format --check .
+	mypy
+	mypy --python-executable .venv-hub/bin/python images/hub
+	yamllint --strict .
+	ansible-lint
+
+unit: venv ## Unit tests: no root, no network
+	pytest tests/unit --ignore tests/unit/hub
+	.venv-hub/bin/python -m pytest --confcutdir tests/unit/hub tests/unit/hub
+
+integration: venv ## Our modules against real Docker engines; needs root
+	pytest tests/integration
+
+e2e: venv ## The lab that is up, seen from outside, with a real browser
+	pytest tests/e2e
+
+verify: venv ## A user's path through the hub of the lab that is up
+	ansible-playbook --inventory .lab/inventory playbooks/verify.yml
+
+test: ## All that a change must pass; needs root on Debian; installs what is missing
+	tests/run
+
+test-fast: lint unit ## Lint and unit tests

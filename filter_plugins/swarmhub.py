@@ -1,0 +1,118 @@
+"""The filters of swarmhub's plays: thin calls into module_utils/swarmhub, where the logic is."""
+
+from __future__ import annotations
+
+import base64
+import json
+import typing as t
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import ansible.module_utils
+
+PROJECT = Path(__file__).resolve().parents[1]
+# On the controller nobody else puts our module_utils where Ansible's are.
+ansible.module_utils.__path__.append(str(PROJECT / "module_utils"))
+
+from ansible.module_utils.swarmhub import cluster, differences, probe_nodes, probe_report, profiles, secrets  # noqa: E402
+from ansible.module_utils.swarmhub.host_state import FINGERPRINT_KEY, fingerprint  # noqa: E402
+
+File = dict[str, t.Any]
+
+
+def states(hosts: Iterable[str], hostvars: Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return ``{host: what the look found}`` of the hosts that answered."""
+    found = {host: hostvars[host].get("node_state") for host in hosts}
+    return {host: state for host, state in found.items() if state}
+
+
+def silent(hosts: Iterable[str], hostvars: Mapping[str, t.Any]) -> list[str]:
+    """Return the hosts that did not answer the look."""
+    return [host for host in hosts if not hostvars[host].get("node_state")]
+
+
+def apt_sources(sources: Iterable[Mapping[str, str]]) -> list[File]:
+    """Return the deb822 files, and the keys, of the given apt sources (sources.list(5))."""
+    files: list[File] = []
+    for source in sources:
+        lines = ["Types: deb", f"URIs: {source['url']}", f"Suites: {source['suites']}"]
+        if source["components"]:
+            lines.append(f"Components: {source['components']}")
+        if source["key"]:
+            key = f"/etc/apt/keyrings/swarmhub-{source['name']}.asc"
+            files.append({"path": key, "content": Path(source["key"]).read_text(), "mode": "0644"})
+            lines.append(f"Signed-By: {key}")
+        else:
+            lines.append("Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg")
+        path = f"/etc/apt/sources.list.d/swarmhub-{source['name']}.sources"
+        files.append({"path": path, "content": "\n".join(lines) + "\n", "mode": "0644"})
+    return files
+
+
+def ca_files(paths: Iterable[str], directory: str) -> list[File]:
+    """Return the files that put the controller's PEM files ``paths`` into the host's ``directory``."""
+    return [
+        {"path": f"{directory}/{Path(path).stem}.crt", "content": Path(path).read_text(), "mode": "0644"} for path in paths
+    ]
+
+
+def docker_config(auths: Iterable[Mapping[str, str]]) -> str:
+    """Return the text of a Docker client's config.json with these credentials."""
+    return json.dumps(
+        {
+            "auths": {
+                each["registry"]: {
+                    "auth": base64.b64encode(f"{each['username']}:{each['password']}".encode()).decode()
+                }
+                for each in auths
+            }
+        }
+    )
+
+
+def registry_auth(auths: Iterable[Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Return the credentials by registry, as module swarm_stack takes them."""
+    return {each["registry"]: {"username": each["username"], "password": each["password"]} for each in auths}
+
+
+def fingerprints(values: Mapping[str, str]) -> dict[str, str]:
+    """Return ``{name: fingerprint}`` of secrets, as host_state returns them of a manager's copies."""
+    key = values.get(FINGERPRINT_KEY, "")
+    return {name: fingerprint(key, name, value) for name, value in sorted(values.items())}
+
+
+def kept_secrets(looks: Mapping[str, t.Any], managers: Iterable[str]) -> dict[str, t.Any]:
+    """Return the fingerprints that each manager holds; managers that hold none are left out."""
+    return {host: looks[host]["secrets"] for host in managers if looks.get(host, {}).get("secrets")}
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, Callable[..., t.Any]]:
+        """Return the filters by name."""
+        return {
+            "swarmhub_address": cluster.address_within,
+            "swarmhub_apt_sources": apt_sources,
+            "swarmhub_ca_files": ca_files,
+            "swarmhub_differences": differences.differences,
+            "swarmhub_docker_config": docker_config,
+            "swarmhub_fingerprints": fingerprints,
+            "swarmhub_images_for": cluster.images_for,
+            "swarmhub_images_to_build": cluster.images_to_build,
+            "swarmhub_labels": cluster.node_labels,
+            "swarmhub_profiles": profiles.normalise_profiles,
+            "swarmhub_registry_auth": registry_auth,
+            "swarmhub_wanted_nodes": cluster.wanted_nodes,
+            "swarmhub_images": lambda registry, settings: cluster.images(PROJECT, registry, settings),
+            "swarmhub_kept_secrets": kept_secrets,
+            "swarmhub_names": differences.names,
+            "swarmhub_no_answer": cluster.unreachable_message,
+            "swarmhub_probe_profiles": probe_nodes.probe_profiles,
+            "swarmhub_probe_table": probe_report.table,
+            "swarmhub_secrets_mismatch": lambda values, directory, kept: secrets.mismatch(Path(directory), values, kept),
+            "swarmhub_seed": cluster.seed_manager,
+            "swarmhub_sentences": differences.sentences,
+            "swarmhub_silent": silent,
+            "swarmhub_states": states,
+        }

@@ -1,0 +1,54 @@
+"""Sign-in with NativeAuthenticator, without its open door.
+
+Upstream authorises whoever first signs up under an administrator's name. Here an account is authorised when its row
+says so, and the accounts of the first administrator and of the probe are there before the hub listens.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+import bcrypt
+from nativeauthenticator import NativeAuthenticator
+from nativeauthenticator.orm import UserInfo
+from traitlets import Dict, Set
+
+
+class SwarmhubAuthenticator(NativeAuthenticator):
+    """See the module."""
+
+    accounts = Dict(config=True, help="Name → password of the accounts that are there from the start.")
+    kept_in_step = Set(config=True, help="Those of them whose password follows the secret at each start.")
+    approved_suffixes = Set(config=True, help="Names with such a suffix wait for approval even where sign-up is open.")
+
+    def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, password in self.accounts.items():
+            self._ensure_account(self.normalize_username(name), password)
+
+    def get_authed_users(self) -> set[str]:
+        """Return the names whose row says that they are authorised; being an administrator's name is not enough."""
+        return {info.username for info in UserInfo.all_users(self.db) if info.is_authorized}
+
+    def create_user(self, username: str, password: str, **kwargs: t.Any) -> UserInfo | None:
+        """Sign up; a name that would give a class of machines by its suffix is never authorised unasked."""
+        created = super().create_user(username, password, **kwargs)
+        if created and created.username.rpartition("-")[2] in self.approved_suffixes:
+            created.is_authorized = False
+            self.db.commit()
+        return created
+
+    def _ensure_account(self, name: str, password: str) -> None:
+        account = self.get_user(name)
+        if account is None:
+            account = UserInfo(username=name, password=_hashed(password), is_authorized=True)
+            self.db.add(account)
+        elif not account.is_authorized or (name in self.kept_in_step and not account.is_valid_password(password)):
+            # Not authorised: a stranger signed up under this name before it was ours.
+            account.password = _hashed(password)
+            account.is_authorized = True
+        self.db.commit()
+
+
+def _hashed(password: str) -> bytes:
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt())

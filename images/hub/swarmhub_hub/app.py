@@ -1,0 +1,134 @@
+"""JupyterHub, waiting for what it needs at its start, and looking after routes and services while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import time
+import typing as t
+
+from jupyterhub import orm
+from jupyterhub.app import JupyterHub
+from sqlalchemy.exc import SQLAlchemyError
+from tornado.httpclient import HTTPClientError
+from traitlets import Instance
+
+from swarmhub_hub import reaper
+from swarmhub_hub.database import wait_for_database
+from swarmhub_hub.docker_calls import DockerFailure, docker_calls
+from swarmhub_hub.settings import Settings
+
+#: Seconds that the hub waits for the database, and then for the proxy, before it gives up and is started again.
+START_PATIENCE = 120
+ROUTES_INTERVAL = 1
+#: What a request to the proxy can end in.
+ProxyFailure = (HTTPClientError, OSError, TimeoutError)
+
+
+class SwarmhubApp(JupyterHub):
+    """See the module."""
+
+    name = "jupyterhub"
+    swarmhub_settings = Instance(Settings, config=True, help="What the hub was told.")
+
+    def init_db(self) -> None:
+        """Wait for the database, then let JupyterHub connect."""
+        try:
+            wait_for_database(self.db_url, self.db_kwargs, START_PATIENCE, self.log)
+        except TimeoutError as error:
+            self.exit(str(error))
+        super().init_db()
+
+    async def start(self) -> None:
+        """Wait for the proxy, start JupyterHub, then begin to look after routes and services."""
+        if not (self.subapp or self.generate_config or self.generate_certs):
+            await self._wait_for_proxy()
+        await super().start()
+        if not (self.subapp or self.generate_config or self.generate_certs):
+            self._chores = [asyncio.create_task(self._repair_routes()), asyncio.create_task(self._reap())]
+
+    async def _wait_for_proxy(self) -> None:
+        deadline = time.monotonic() + START_PATIENCE
+        while True:
+            try:
+                await self.proxy.get_all_routes()
+            except ProxyFailure as error:
+                if time.monotonic() >= deadline:
+                    self.exit(f"the proxy's API {self.proxy.api_url} did not answer within {START_PATIENCE} s: {error}")
+                self.log.warning("Waiting for the proxy's API %s: %s", self.proxy.api_url, error)
+            else:
+                return
+            await asyncio.sleep(2)
+
+    # --- routes -------------------------------------------------------------------------------------------------
+
+    async def _repair_routes(self) -> None:
+        """Give a proxy that was started again its routes back, within a second or two."""
+        reachable = True
+        while True:
+            await asyncio.sleep(ROUTES_INTERVAL)
+            try:
+                await self.repair_routes_once()
+                reachable = True
+            except ProxyFailure as error:
+                if reachable:
+                    self.log.warning("The proxy's API does not answer: %s", error)
+                reachable = False
+
+    async def repair_routes_once(self) -> bool:
+        """Look at the proxy's routes, and let JupyterHub check them all when one is missing; return whether it did.
+
+        Raises:
+            HTTPClientError, OSError, TimeoutError: the proxy does not answer.
+        """
+        routes = await self.proxy.get_all_routes()
+        wanted = {self.hub.routespec}
+        for user in self.users.values():
+            wanted.update(spawner.proxy_spec for spawner in user.spawners.values() if spawner.ready)
+        if wanted <= routes.keys():
+            return False
+        await self.proxy.check_routes(self.users, self._service_map, routes)
+        return True
+
+    # --- services -----------------------------------------------------------------------------------------------
+
+    async def _reap(self) -> None:
+        await asyncio.sleep(reaper.GRACE)
+        reported: frozenset[str] = frozenset()
+        while True:
+            try:
+                running = await self.reap_once()
+            except (*DockerFailure, SQLAlchemyError) as error:
+                self.log.warning("Nothing is reaped now: %s", type(error).__name__)
+            else:
+                for name in running - reported:
+                    self.log.warning("Service %s runs, but the hub does not know it; it is left alone", name)
+                reported = running
+            await asyncio.sleep(reaper.INTERVAL)
+
+    async def reap_once(self) -> frozenset[str]:
+        """Remove the services that nobody will miss; return the names of those that run unknown to the hub.
+
+        Raises:
+            docker.errors.DockerException, requests.exceptions.RequestException: the engine failed.
+            SQLAlchemyError: the database failed.
+        """
+        settings = self.swarmhub_settings
+        services = await docker_calls("services", filters={"label": f"swarmhub.cluster={settings.cluster_name}"})
+        all_tasks = await docker_calls("tasks")
+        now = datetime.datetime.now(datetime.UTC)
+        # Asked last: a server that started meanwhile is known by now.
+        verdict = reaper.judge(services, all_tasks, self._known_services(), now, settings.start_timeout)
+        for name in verdict.remove:
+            self.log.info("Removing service %s: its notebook ended", name)
+            await docker_calls("remove_service", name)
+        return frozenset(verdict.report)
+
+    def _known_services(self) -> set[str]:
+        known = {
+            spawner.object_name for user in self.users.values() for spawner in user.spawners.values() if spawner.active
+        }
+        for spawner in self.db.query(orm.Spawner).filter(orm.Spawner.server != None):  # noqa: E711
+            state: dict[str, t.Any] = spawner.state or {}
+            known.add(state.get("object_name", ""))
+        return known

@@ -1,0 +1,131 @@
+"""Settings and secrets, turned into JupyterHub's configuration."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import typing as t
+from pathlib import Path
+
+from swarmhub_hub.accounts import SwarmhubAuthenticator
+from swarmhub_hub.database import engine_arguments, give_password
+from swarmhub_hub.secret_files import need_hex_secret, need_secret, read_secret
+from swarmhub_hub.settings import PROBE_USER, Settings, load_settings
+from swarmhub_hub.spawner import TIMEOUT_MARGIN, SwarmhubSpawner
+
+#: What the holder of the secret api_token may do: an administrator's work, and looking into notebooks.
+SERVICE_SCOPES = [
+    "admin:users",
+    "admin:servers",
+    "admin:groups",
+    "access:servers",
+    "list:services",
+    "read:services",
+    "proxy",
+    "read:hub",
+    "read:metrics",
+]
+CULLER_SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
+
+
+def configure(c: t.Any, settings: Settings | None = None, secrets_dir: Path | None = None) -> None:
+    """Fill JupyterHub's configuration object.
+
+    Raises:
+        SettingsError: a setting or a secret is missing or wrong.
+    """
+    settings = settings or load_settings()
+    _hub(c, settings, secrets_dir)
+    _proxy(c, settings, secrets_dir)
+    _sign_in(c, settings, secrets_dir)
+    _services(c, settings, secrets_dir)
+    _notebooks(c, settings)
+
+
+def _hub(c: t.Any, settings: Settings, secrets_dir: Path | None) -> None:
+    db_url = give_password(settings.db_url, read_secret("db_password", secrets_dir))
+    c.JupyterHub.db_url = db_url
+    c.JupyterHub.db_kwargs = engine_arguments(db_url)
+    c.SwarmhubApp.swarmhub_settings = settings
+    c.JupyterHub.hub_bind_url = f"http://:{settings.hub_port}"
+    c.JupyterHub.hub_connect_url = settings.hub_connect_url
+    if settings.cookie_secret_file:
+        c.JupyterHub.cookie_secret_file = settings.cookie_secret_file
+    else:
+        c.JupyterHub.cookie_secret = need_hex_secret("cookie_secret", secrets_dir)
+        c.CryptKeeper.keys = [need_hex_secret("crypt_key", secrets_dir)]
+    # A hub that is started again finds its notebooks running.
+    c.JupyterHub.cleanup_servers = False
+    c.JupyterHub.init_spawners_timeout = 30
+    c.JupyterHub.last_activity_interval = 60
+    c.JupyterHub.allow_named_servers = False
+    # Who waits for a card counts as a pending start: the limit would lock out everybody else. See the spawner's slots.
+    c.JupyterHub.concurrent_spawn_limit = 0
+    c.JupyterHub.active_server_limit = settings.active_server_limit
+
+
+def _proxy(c: t.Any, settings: Settings, secrets_dir: Path | None) -> None:
+    seed_token = os.environ.get("CONFIGPROXY_AUTH_TOKEN", "")
+    c.ConfigurableHTTPProxy.should_start = False
+    c.ConfigurableHTTPProxy.api_url = settings.proxy_api_url
+    c.ConfigurableHTTPProxy.auth_token = seed_token or need_secret("proxy_token", secrets_dir)
+
+
+def _sign_in(c: t.Any, settings: Settings, secrets_dir: Path | None) -> None:
+    admin = settings.admin_users[0]
+    passwords = {
+        admin: read_secret("admin_password", secrets_dir),
+        PROBE_USER: read_secret("probe_password", secrets_dir),
+    }
+    if not passwords[admin]:
+        logging.getLogger(__name__).warning(
+            "There is no secret admin_password: %s can sign in only with an account that exists already",
+            admin,
+        )
+    c.JupyterHub.authenticator_class = SwarmhubAuthenticator
+    auth = c.SwarmhubAuthenticator
+    auth.accounts = {name: password for name, password in passwords.items() if password}
+    auth.kept_in_step = {PROBE_USER}
+    auth.approved_suffixes = set(settings.suffix_profiles)
+    auth.admin_users = set(settings.admin_users)
+    # Who may sign in is decided by an account's approval.
+    auth.allow_all = True
+    auth.allowed_users = set(auth.accounts)
+    auth.enable_signup = settings.signup.enabled
+    auth.open_signup = settings.signup.open
+    auth.minimum_password_length = settings.signup.minimum_password_length
+    auth.check_common_password = settings.signup.check_common_password
+    auth.allowed_failed_logins = settings.signup.allowed_failed_logins
+    auth.seconds_before_next_try = settings.signup.seconds_before_next_try
+    c.JupyterHub.load_groups = {group: {"users": []} for profile in settings.profiles for group in profile.groups}
+
+
+def _services(c: t.Any, settings: Settings, secrets_dir: Path | None) -> None:
+    services: list[dict[str, t.Any]] = []
+    roles: list[dict[str, t.Any]] = []
+    if api_token := read_secret("api_token", secrets_dir):
+        services.append({"name": "swarmhub", "api_token": api_token, "display": False})
+        roles.append({"name": "swarmhub", "scopes": SERVICE_SCOPES, "services": ["swarmhub"]})
+    if settings.idle_timeout > 0:
+        every = max(min(settings.idle_timeout // 2, 300), 10)
+        culler = [sys.executable, "-m", "jupyterhub_idle_culler"]
+        command = [*culler, f"--timeout={settings.idle_timeout}", f"--cull-every={every}"]
+        services.append({"name": "idle-culler", "command": command})
+        roles.append({"name": "idle-culler", "scopes": CULLER_SCOPES, "services": ["idle-culler"]})
+    c.JupyterHub.services = services
+    c.JupyterHub.load_roles = roles
+
+
+def _notebooks(c: t.Any, settings: Settings) -> None:
+    c.JupyterHub.spawner_class = SwarmhubSpawner
+    c.SwarmhubSpawner.settings = settings
+    c.SwarmhubSpawner.network_name = settings.network
+    c.SwarmhubSpawner.use_internal_ip = True
+    c.SwarmhubSpawner.cmd = list(settings.command)
+    c.SwarmhubSpawner.notebook_dir = settings.notebook_dir
+    c.SwarmhubSpawner.pull_policy = settings.pull_policy
+    c.SwarmhubSpawner.poll_interval = settings.poll_interval
+    c.SwarmhubSpawner.start_timeout = settings.start_timeout + TIMEOUT_MARGIN
+    c.SwarmhubSpawner.http_timeout = 90
+    c.SwarmhubSpawner.consecutive_failure_limit = 0

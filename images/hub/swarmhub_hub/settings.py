@@ -1,0 +1,365 @@
+"""The settings of the hub: what /etc/swarmhub/hub.json may say, and nothing else.
+
+This is the one place where the keys are described. Secrets are never among them: they are files in /run/secrets (see
+`secret_files`). Where hub.json is missing, the variables of the image that swarmhub succeeds are read (see `seed`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import typing as t
+from pathlib import Path
+
+CONFIG_FILE = Path("/etc/swarmhub/hub.json")
+PROBE_USER = "swarmhub-probe"
+NAME_PREFIX = "swarmhub-nb"
+NOTEBOOK_UID = 1000
+NOTEBOOK_GID = 100
+
+_BYTES = re.compile(r"^(\d+(?:\.\d+)?)([KMGT]?)$")
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_SLUG = re.compile(r"^[a-z0-9][a-z0-9-]*$")
+
+
+class SettingsError(ValueError):
+    """The settings are wrong; the message names the key and says what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """One way to start a notebook.
+
+    Attributes:
+        slug: its name in URLs and labels, [a-z0-9-].
+        display_name: its name on the page.
+        description: a sentence under the name.
+        default: chosen unless the user chooses another one; else the first profile that the user may have is.
+        image: image of the notebook.
+        cpu_limit, cpu_guarantee: cores, None for no limit or reservation.
+        mem_limit, mem_guarantee: bytes, None for no limit or reservation.
+        shm_size: bytes of /dev/shm, None for Docker's default of 64 MB.
+        environment: more variables of the notebook.
+        constraints, preferences, platforms: placement; ("node.labels.x==y",), (("spread", "node.labels.rack"),),
+            (("x86_64", "linux"),).
+        gpus: cards reserved, of the swarm's generic resource GPU.
+        gpu_model: value of the node label gpu_model, "" for any.
+        groups: who may have it: members of one of these groups; empty for everybody.
+    """
+
+    slug: str
+    display_name: str
+    image: str
+    description: str = ""
+    default: bool = False
+    cpu_limit: float | None = None
+    cpu_guarantee: float | None = None
+    mem_limit: int | None = None
+    mem_guarantee: int | None = None
+    shm_size: int | None = None
+    environment: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    constraints: tuple[str, ...] = ()
+    preferences: tuple[tuple[str, str], ...] = ()
+    platforms: tuple[tuple[str, str], ...] = ()
+    gpus: int = 0
+    gpu_model: str = ""
+    groups: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Homes:
+    """Where the homes are.
+
+    Attributes:
+        driver: "bind" (`path` is shared on every node), "nfs4" or "nfs3" (the node mounts `path` of `nfs_host`);
+            the seed's variables also give "local" (a volume on the node) and "cifs".
+        path: the homes' root: on every node (bind) or in the export (nfs).
+        mount: where the hub's own container sees that root, to make the homes; "" makes none.
+        nfs_host: name or address of the server.
+        nfs_options: mount options without addr=; "" takes those of DEFAULT_NFS_OPTIONS.
+        target: where the notebook sees its home.
+        volume_name: seed only: template of the volume's name, with {username}.
+        escaped_names: seed only: name the directories as the seed did.
+    """
+
+    driver: str
+    path: str
+    mount: str = "/homes"
+    nfs_host: str = ""
+    nfs_options: str = ""
+    target: str = "/home/jovyan"
+    volume_name: str = ""
+    escaped_names: bool = False
+
+
+DEFAULT_NFS_OPTIONS = {
+    # "soft" can lose written data without a word (nfs(5)), so both are hard.
+    "nfs4": "rw,nfsvers=4.2,hard,timeo=600,retrans=2,noatime",
+    "nfs3": "rw,nfsvers=3,hard,timeo=600,retrans=2,noatime",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Signup:
+    """NativeAuthenticator's rules; the defaults are the seed's."""
+
+    enabled: bool = True
+    open: bool = False
+    minimum_password_length: int = 6
+    check_common_password: bool = False
+    allowed_failed_logins: int = 3
+    seconds_before_next_try: int = 1200
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Everything that the hub is told. Only the first block can be written into hub.json.
+
+    Attributes:
+        cluster_name: value of the label swarmhub.cluster on our services.
+        network: overlay of the notebooks.
+        endpoint_mode: "dnsrr" or "vip".
+        hub_connect_url: where notebooks and proxy reach the hub.
+        proxy_api_url: where the hub reaches the proxy's API.
+        db_url: SQLAlchemy URL without a password.
+        admin_users: administrators; the first gets an account with the secret admin_password.
+        homes, profiles: see there.
+        notebook_image: image of the profiles that name none.
+        idle_timeout: seconds after which an idle notebook is stopped, 0 for never.
+        start_timeout: seconds that a start may take, waiting for a card included.
+
+        suffix_profiles: seed only: suffix of the user's name → slug; there the user has no choice.
+    """
+
+    cluster_name: str
+    network: str
+    endpoint_mode: str
+    hub_connect_url: str
+    proxy_api_url: str
+    db_url: str
+    admin_users: tuple[str, ...]
+    homes: Homes
+    profiles: tuple[Profile, ...]
+    notebook_image: str
+    idle_timeout: int = 0
+    start_timeout: int = 300
+
+    hub_port: int = 8081
+    command: tuple[str, ...] = ("jupyterhub-singleuser",)
+    notebook_dir: str = ""
+    suffix_profiles: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    signup: Signup = dataclasses.field(default_factory=Signup)
+    pull_policy: str = "skip"
+    poll_interval: int = 30
+    active_server_limit: int = 0
+    cookie_secret_file: str = ""
+
+
+def load_settings(config_file: Path | None = None, environ: t.Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings of ``config_file`` (default: $SWARMHUB_CONFIG or /etc/swarmhub/hub.json), else the seed's.
+
+    Raises:
+        SettingsError: a key is missing, unknown or wrong, or there is neither a file nor SPAWNER_NETWORK_NAME.
+    """
+    path = config_file or Path(environ.get("SWARMHUB_CONFIG", CONFIG_FILE))
+    if path.exists():
+        try:
+            data = json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            raise SettingsError(f"{path} is not JSON: {error}") from error
+        return parse_settings(data)
+    if "SPAWNER_NETWORK_NAME" in environ:
+        from swarmhub_hub.seed import seed_settings
+
+        return seed_settings(environ)
+    raise SettingsError(f"there is neither {path} nor the variable SPAWNER_NETWORK_NAME: give the hub its settings")
+
+
+def parse_settings(data: t.Any) -> Settings:
+    """Return the settings that the decoded hub.json says.
+
+    Raises:
+        SettingsError: see `load_settings`.
+    """
+    top = _Keys(data, "")
+    image = top.text("notebook_image")
+    profiles = tuple(_profile(_Keys(item, f"profiles[{n}]."), image) for n, item in enumerate(top.items("profiles")))
+    settings = Settings(
+        cluster_name=top.text("cluster_name"),
+        network=top.text("network"),
+        endpoint_mode=top.choice("endpoint_mode", ("dnsrr", "vip")),
+        hub_connect_url=top.text("hub_connect_url"),
+        proxy_api_url=top.text("proxy_api_url"),
+        db_url=top.text("db_url"),
+        admin_users=top.texts("admin_users"),
+        homes=_homes(_Keys(top.take("homes"), "homes.")),
+        profiles=profiles,
+        notebook_image=image,
+        idle_timeout=top.whole("idle_timeout", 0),
+        start_timeout=top.whole("start_timeout", 300),
+    )
+    top.finish()
+    return check_settings(settings)
+
+
+def check_settings(settings: Settings) -> Settings:
+    """Return ``settings`` when its parts fit together.
+
+    Raises:
+        SettingsError: they do not.
+    """
+    slugs = [profile.slug for profile in settings.profiles]
+    if not slugs:
+        raise SettingsError("profiles: is empty; describe at least one")
+    for slug in slugs:
+        if not _SLUG.match(slug):
+            raise SettingsError(
+                f"profiles: slug {slug!r} may hold only a-z, 0-9 and '-', beginning with a letter or digit"
+            )
+    if twice := sorted({slug for slug in slugs if slugs.count(slug) > 1}):
+        raise SettingsError(f"profiles: slug {twice[0]!r} is there twice")
+    if sum(profile.default for profile in settings.profiles) > 1:
+        raise SettingsError("profiles: more than one has default: true")
+    if not settings.admin_users:
+        raise SettingsError("admin_users: is empty; name at least one administrator")
+    if settings.start_timeout < 10:
+        raise SettingsError(f"start_timeout: is {settings.start_timeout}, but a start needs at least 10 seconds")
+    return settings
+
+
+def parse_bytes(value: t.Any, key: str) -> int | None:
+    """Return a size in bytes for 1024, "512M" or "1.5G" (powers of 1024), None for None and "".
+
+    Raises:
+        SettingsError: it is no size.
+    """
+    if value is None or value == "":
+        return None
+    match = _BYTES.match(str(value).strip().upper())
+    if not match or isinstance(value, bool):
+        raise SettingsError(f"{key}: is {value!r}; write a size such as 512M or 4G")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def parse_cores(value: t.Any, key: str) -> float | None:
+    """Return a number of cores, None for None and "".
+
+    Raises:
+        SettingsError: it is no positive number.
+    """
+    if value is None or value == "":
+        return None
+    try:
+        cores = float(value)
+    except (TypeError, ValueError):
+        cores = 0.0
+    if cores <= 0 or isinstance(value, bool):
+        raise SettingsError(f"{key}: is {value!r}; write a number of cores such as 0.5 or 2")
+    return cores
+
+
+class _Keys:
+    """A mapping from the file that is read key by key, and complains about what is wrong or left over."""
+
+    def __init__(self, data: t.Any, where: str) -> None:
+        if not isinstance(data, dict):
+            raise SettingsError(f"{where.rstrip('.') or 'hub.json'}: is {type(data).__name__}; write a mapping")
+        self._left = dict(data)
+        self._where = where
+
+    def take(self, key: str, *default: t.Any) -> t.Any:
+        if key not in self._left and not default:
+            raise SettingsError(f"{self._where}{key}: is missing")
+        return self._left.pop(key, *default)
+
+    def _typed(self, key: str, kind: type, kind_name: str, *default: t.Any) -> t.Any:
+        value = self.take(key, *default)
+        if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
+            raise SettingsError(f"{self._where}{key}: is {value!r}; write {kind_name}")
+        return value
+
+    def text(self, key: str, *default: str) -> str:
+        value = self._typed(key, str, "a text", *default)
+        if not value and not default:
+            raise SettingsError(f"{self._where}{key}: is empty")
+        return t.cast(str, value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        return t.cast(bool, self._typed(key, bool, "true or false", default))
+
+    def whole(self, key: str, default: int) -> int:
+        value = self._typed(key, int, "a whole number", default)
+        if value < 0:
+            raise SettingsError(f"{self._where}{key}: is {value}; it cannot be negative")
+        return t.cast(int, value)
+
+    def choice(self, key: str, allowed: tuple[str, ...]) -> str:
+        value = self.text(key)
+        if value not in allowed:
+            raise SettingsError(f"{self._where}{key}: is {value!r}; write one of {', '.join(allowed)}")
+        return value
+
+    def items(self, key: str, *default: list[t.Any]) -> list[t.Any]:
+        return t.cast("list[t.Any]", self._typed(key, list, "a list", *default))
+
+    def texts(self, key: str, *default: list[str]) -> tuple[str, ...]:
+        values = self.items(key, *default)
+        if not all(isinstance(value, str) for value in values):
+            raise SettingsError(f"{self._where}{key}: is {values!r}; write a list of texts")
+        return tuple(values)
+
+    def cores(self, key: str) -> float | None:
+        return parse_cores(self.take(key, None), self._where + key)
+
+    def size(self, key: str) -> int | None:
+        return parse_bytes(self.take(key, None), self._where + key)
+
+    def finish(self) -> None:
+        if self._left:
+            raise SettingsError(f"{self._where}{sorted(self._left)[0]}: is no key that the hub knows")
+
+
+def _profile(keys: _Keys, notebook_image: str) -> Profile:
+    override = _Keys(keys.take("spawner_override", {}), f"{keys._where}spawner_override.")
+    environment = override.take("environment", {})
+    if not isinstance(environment, dict):
+        raise SettingsError(f"{override._where}environment: is {environment!r}; write a mapping")
+    profile = Profile(
+        slug=keys.text("slug"),
+        display_name=keys.text("display_name"),
+        description=keys.text("description", ""),
+        default=keys.flag("default", False),
+        image=override.text("image", "") or notebook_image,
+        cpu_limit=override.cores("cpu_limit"),
+        cpu_guarantee=override.cores("cpu_guarantee"),
+        mem_limit=override.size("mem_limit"),
+        mem_guarantee=override.size("mem_guarantee"),
+        shm_size=override.size("shm_size"),
+        environment={str(name): str(value) for name, value in environment.items()},
+        constraints=keys.texts("constraints", []),
+        gpus=keys.whole("gpus", 0),
+        gpu_model=keys.text("gpu_model", ""),
+        groups=keys.texts("groups", []),
+    )
+    override.finish()
+    keys.finish()
+    return profile
+
+
+def _homes(keys: _Keys) -> Homes:
+    driver = keys.choice("driver", ("nfs4", "nfs3", "bind"))
+    homes = Homes(
+        driver=driver,
+        path=keys.text("path"),
+        mount=keys.text("mount", "/homes"),
+        nfs_host=keys.text("nfs_host", ""),
+        nfs_options=keys.text("nfs_options", ""),
+    )
+    keys.finish()
+    if not homes.path.startswith("/"):
+        raise SettingsError(f"homes.path: is {homes.path!r}; write an absolute path")
+    if driver != "bind" and not homes.nfs_host:
+        raise SettingsError(f"homes.nfs_host: is empty, but driver {driver} needs a server")
+    return homes

@@ -1,0 +1,294 @@
+"""A notebook server as one swarm service.
+
+dockerspawner's SwarmSpawner supplies names, state and environment; start, poll and stop are our own, since upstream's
+take a task on its way for a stopped one, wait for a rejected one, and leave the service of a failed start behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import typing as t
+
+from docker.errors import APIError, NotFound
+from dockerspawner import SwarmSpawner
+from tornado import web
+from traitlets import Instance, Int, default
+
+from swarmhub_hub import tasks
+from swarmhub_hub.docker_calls import DockerFailure, docker_calls
+from swarmhub_hub.homes import HomeError, home_mount, make_home
+from swarmhub_hub.names import home_name, service_name
+from swarmhub_hub.profiles import ProfileError, allowed_profiles, choose_profile, profile_form
+from swarmhub_hub.service import STOP_GRACE_SECONDS, service_arguments
+from swarmhub_hub.settings import Profile, Settings
+
+#: start() gives up this many seconds before JupyterHub would, so that the reason can be told.
+TIMEOUT_MARGIN = 15
+#: A start holds its slot until it is placed, or for as many seconds: who waits for a card must not block the others.
+SLOT_SECONDS = 10
+ADMIN_SCOPE = "admin:servers"
+CANCELLED = "The start was cancelled."
+
+
+class SpawnFailed(web.HTTPError):
+    """A start that failed, in words that both the page and the API show."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(status, message)
+        self.jupyterhub_message = message
+
+
+class SwarmhubSpawner(SwarmSpawner):
+    """See the module."""
+
+    settings = Instance(Settings, config=True, help="What the hub was told.")
+    concurrent_creations = Int(4, config=True, help="How many services are created and placed at the same time.")
+
+    _slots: t.ClassVar[asyncio.Semaphore | None] = None
+    _task: tasks.Task | None = None
+    _node = ""
+    _stopped = False
+    profile: Profile | None = None
+    node_id = ""
+
+    # --- names and plumbing -------------------------------------------------------------------------------------
+
+    @default("object_name")
+    def _object_name_default(self) -> str:
+        return service_name(self.user.name, self.name)
+
+    @default("options_form")
+    def _default_options_form(self) -> t.Callable[[SwarmhubSpawner], str]:
+        return lambda spawner: profile_form(spawner.allowed())
+
+    @default("options_from_form")
+    def _default_options_from_form(self) -> t.Callable[[dict[str, list[str]]], dict[str, str]]:
+        return lambda form: {key: form[key][0] for key in ("profile", "node") if form.get(key)}
+
+    @default("apply_user_options")
+    def _default_apply_user_options(self) -> t.Callable[[SwarmhubSpawner, dict[str, t.Any]], t.Awaitable[Profile]]:
+        return lambda spawner, options: spawner.choose(options)
+
+    async def docker(self, method: str, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        """Call a method of the Docker client; see `DockerCalls`."""
+        return await docker_calls(method, *args, **kwargs)
+
+    # --- what the user asked for --------------------------------------------------------------------------------
+
+    def allowed(self) -> list[Profile]:
+        """Return the profiles that this user may start."""
+        groups = {group.name for group in self.user.groups}
+        return allowed_profiles(self.settings, self.user.name, groups, bool(self.user.admin))
+
+    async def choose(self, options: dict[str, t.Any]) -> Profile:
+        """Settle profile and node from the user's options, and return the profile.
+
+        Raises:
+            SpawnFailed: unknown (400) or not allowed (403).
+        """
+        try:
+            profile = choose_profile(self.allowed(), self.settings, options.get("profile"))
+        except ProfileError as error:
+            raise SpawnFailed(error.status, str(error)) from error
+        node = options.get("node") or ""
+        # The node counts for this start only: JupyterHub would take it up again at the next start without options.
+        self.orm_spawner.user_options = {"profile": profile.slug}
+        if node and not self._asked_by_admin():
+            raise SpawnFailed(403, "Only an administrator may choose the node.")
+        self.node_id = await self._find_node(node) if node else ""
+        self.profile = profile
+        self.image = profile.image
+        self.cpu_limit, self.cpu_guarantee = profile.cpu_limit, profile.cpu_guarantee
+        self.mem_limit, self.mem_guarantee = profile.mem_limit, profile.mem_guarantee
+        return profile
+
+    def _asked_by_admin(self) -> bool:
+        return self.handler is not None and ADMIN_SCOPE in self.handler.expanded_scopes
+
+    async def _find_node(self, wanted: str) -> str:
+        found = [n["ID"] for n in await self.docker("nodes") if wanted in (n["ID"], n["Description"]["Hostname"])]
+        if len(found) != 1:
+            what = (
+                f"{len(found)} nodes are called '{wanted}': give the node's ID." if found else f"no node is '{wanted}'."
+            )
+            raise SpawnFailed(400, f"The node cannot be chosen: {what}")
+        return t.cast(str, found[0])
+
+    # --- start --------------------------------------------------------------------------------------------------
+
+    async def start(self) -> tuple[str, int]:
+        """Create the service and return its name and port once its task runs.
+
+        Raises:
+            SpawnFailed: with the swarm's own words; the service is gone by then.
+        """
+        self._task, self._node, self._stopped = None, "", False
+        deadline = time.monotonic() + max(self.start_timeout - TIMEOUT_MARGIN, 1)
+        try:
+            async with self._slot():
+                await self._create()
+                slot_ends = min(deadline, time.monotonic() + SLOT_SECONDS)
+                await self._wait(lambda task: tasks.state(task) not in tasks.WAITING, slot_ends)
+            if not await self._wait(lambda task: tasks.state(task) == tasks.RUNNING, deadline):
+                raise self._too_late()  # noqa: TRY301
+        except BaseException as error:
+            # Also when cancelled: a service left behind would hold its cards.
+            await asyncio.shield(self._clean_up())
+            if isinstance(error, DockerFailure):
+                raise SpawnFailed(503, f"The swarm refused the notebook: {_words(error)}") from error
+            raise
+        return self.object_name, self.port
+
+    async def _clean_up(self) -> None:
+        try:
+            await self._remove_service()
+        except DockerFailure as error:
+            self.log.warning("Service %s is left to the reaper: %s", self.object_name, _words(error))
+
+    def _too_late(self) -> SpawnFailed:
+        _, waiting_for = tasks.progress_of(self._task, self._node)
+        seconds = self.start_timeout - TIMEOUT_MARGIN
+        return SpawnFailed(503, f"The notebook did not start in {seconds} s. {waiting_for}.")
+
+    def _slot(self) -> asyncio.Semaphore:
+        if SwarmhubSpawner._slots is None:
+            SwarmhubSpawner._slots = asyncio.Semaphore(self.concurrent_creations)
+        return SwarmhubSpawner._slots
+
+    async def _create(self) -> None:
+        profile = self.profile or await self.choose({})
+        await self.pull_image(profile.image)
+        homes = self.settings.homes
+        directory = self.escaped_name if homes.escaped_names else home_name(self.user.name)
+        try:
+            await asyncio.to_thread(make_home, homes, directory)
+        except HomeError as error:
+            raise SpawnFailed(500, f"Your home is not ready: {error}. Please tell an administrator.") from error
+        await self._remove_service()  # one that an earlier start left behind
+        if self._stopped:
+            raise SpawnFailed(409, CANCELLED)
+        creation = asyncio.ensure_future(
+            self.docker(
+                "create_service",
+                **service_arguments(
+                    self.settings,
+                    profile,
+                    name=self.object_name,
+                    user=self.user.name,
+                    server=self.name,
+                    environment=self.get_env(),
+                    command=[*self.settings.command, *self.get_args()],
+                    mounts=[home_mount(homes, directory, self.escaped_name)],
+                    node_id=self.node_id,
+                ),
+            )
+        )
+        try:
+            service = await asyncio.shield(creation)
+        except asyncio.CancelledError:
+            await asyncio.wait([creation])  # its thread goes on: what it makes must be there to be removed
+            raise
+        self.object_id = service["ID"]
+        self.log.info("Created service %s for %s, profile %s", self.object_name, self._log_name, profile.slug)
+
+    async def _wait(self, reached: t.Callable[[tasks.Task], bool], deadline: float) -> bool:
+        """Watch the task until ``reached`` or ``deadline`` (of time.monotonic); return whether it was reached.
+
+        Raises:
+            SpawnFailed: the task ended, or the server was stopped meanwhile.
+        """
+        pause = 0.3
+        while True:
+            found = None if self._stopped else await self._tasks()
+            if found is None:
+                raise SpawnFailed(409, CANCELLED)
+            self._task = tasks.latest(found)
+            if self._task is not None:
+                if not tasks.is_alive(self._task):
+                    raise SpawnFailed(503, f"The notebook did not start: {tasks.end_of(self._task)}.")
+                await self._look_up_node(self._task.get("NodeID", ""))
+                if reached(self._task):
+                    return True
+            if time.monotonic() >= deadline:
+                return False
+            await asyncio.sleep(min(pause, max(deadline - time.monotonic(), 0)))
+            pause = min(pause * 1.3, 2)
+
+    async def _look_up_node(self, node_id: str) -> None:
+        if node_id and not self._node:
+            node = await self.docker("inspect_node", node_id)
+            self._node = node["Description"]["Hostname"]
+
+    async def progress(self) -> t.AsyncIterator[dict[str, t.Any]]:
+        """Tell the person who waits what the swarm says; JupyterHub ends this with the start."""
+        told = None
+        while True:
+            percent, message = tasks.progress_of(self._task, self._node)
+            if message != told:
+                told = message
+                yield {"progress": percent, "message": message}
+            await asyncio.sleep(1)
+
+    # --- poll and stop ------------------------------------------------------------------------------------------
+
+    async def poll(self) -> int | str | None:
+        """Return None while the task is alive, else 0 (there is none) or why it ended.
+
+        When the engine gives no answer the notebook counts as alive: a hiccup must not end anybody's work.
+        """
+        if not self.object_id:
+            return 0
+        try:
+            found = await self._tasks()
+        except DockerFailure as error:
+            self.log.warning("Cannot ask the swarm about %s, taken as running: %s", self.object_name, _words(error))
+            return None
+        task = tasks.latest(found) if found else None
+        if task is None:
+            return 0
+        return None if tasks.is_alive(task) else tasks.end_of(task)
+
+    async def stop(self, now: bool = False) -> None:  # noqa: ARG002
+        """Remove the service, and return when its task has ended (a bounded while)."""
+        found = await self._tasks() or []
+        await self._remove_service()
+        await self._wait_until_gone([task["ID"] for task in found])
+
+    async def run_post_stop_hook(self) -> None:
+        """JupyterHub has forgotten the server; remove the service of one that ended by itself."""
+        self._stopped = True
+        if self.object_id and await self.poll() is not None:
+            await self._remove_service()
+        super().run_post_stop_hook()
+
+    async def _tasks(self) -> list[tasks.Task] | None:
+        """Return the service's tasks, None when there is no such service."""
+        if not self.object_id:
+            return None
+        try:
+            return t.cast("list[tasks.Task]", await self.docker("tasks", filters={"service": self.object_id}))
+        except NotFound:
+            return None
+
+    async def _remove_service(self) -> None:
+        with contextlib.suppress(NotFound):
+            await self.docker("remove_service", self.object_name)
+        self.object_id = ""
+
+    async def _wait_until_gone(self, task_ids: t.Iterable[str]) -> None:
+        deadline = time.monotonic() + STOP_GRACE_SECONDS + 5
+        for task_id in task_ids:
+            while time.monotonic() < deadline:
+                try:
+                    task = await self.docker("inspect_task", task_id)
+                except NotFound:
+                    break
+                if tasks.state(task) not in tasks.STARTING | {tasks.RUNNING}:
+                    break
+                await asyncio.sleep(0.5)
+
+
+def _words(error: BaseException) -> str:
+    return str(error.explanation) if isinstance(error, APIError) and error.explanation else str(error)

@@ -1,0 +1,81 @@
+#!/usr/bin/python
+"""Thin entry point; the logic is in module_utils/swarmhub/host_state.py."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_state
+short_description: Look at what is on a host
+description:
+  - Returns, in one read-only call with the standard library alone, the state of the packages, files, units, sysctls and cards that it is asked about, and the engine's own view of itself.
+  - It is given names only. No content and no secret travels in its arguments, and a secret comes back as a keyed fingerprint.
+options:
+  packages: {description: Debian packages., type: list, elements: str, default: []}
+  files: {description: Paths of files and directories; patterns (glob) give what they match., type: list, elements: path, default: []}
+  units: {description: systemd units., type: list, elements: str, default: []}
+  sysctls: {description: Kernel settings., type: list, elements: str, default: []}
+  secrets_dir: {description: Directory whose files are fingerprinted., type: path}
+  cards: {description: Ask the driver for its cards and the container toolkit for its C(swarm-resource)., type: bool, default: false}
+  exports: {description: Ask the NFS server what it exports., type: bool, default: false}
+  firewall:
+    description: Compare the live nftables table with what its unit loaded.
+    type: dict
+    options:
+      table: {description: Name of the table in family C(inet)., type: str, required: true}
+      loaded: {description: File in which the unit keeps the listed form of what it loaded., type: path, required: true}
+  postgres:
+    description: Ask the local PostgreSQL server.
+    type: dict
+    options:
+      database: {description: Name of a database., type: str, required: true}
+      role: {description: Name of a role., type: str, required: true}
+attributes:
+  check_mode: {description: It never changes anything., support: full}
+author: The swarmhub authors
+"""
+
+EXAMPLES = r"""
+- name: Look at the engine's host
+  host_state:
+    packages: [docker.io]
+    files: [/etc/docker/daemon.json]
+    units: [docker.service]
+"""
+
+RETURN = r"""
+state:
+  description: What was found, by kind; C(None) for a file that is missing, no key for a package that is not installed.
+  returned: always
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.swarmhub.host_state import look
+
+ARGUMENTS = {
+    "packages": {"type": "list", "elements": "str", "default": []},
+    "files": {"type": "list", "elements": "path", "default": []},
+    "units": {"type": "list", "elements": "str", "default": []},
+    "sysctls": {"type": "list", "elements": "str", "default": []},
+    "secrets_dir": {"type": "path", "no_log": False},
+    "cards": {"type": "bool", "default": False},
+    "exports": {"type": "bool", "default": False},
+    "firewall": {
+        "type": "dict",
+        "options": {"table": {"type": "str", "required": True}, "loaded": {"type": "path", "required": True}},
+    },
+    "postgres": {
+        "type": "dict",
+        "options": {"database": {"type": "str", "required": True}, "role": {"type": "str", "required": True}},
+    },
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module.exit_json(changed=False, state=look(module.params))
+
+
+if __name__ == "__main__":
+    main()

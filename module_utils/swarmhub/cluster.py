@@ -1,0 +1,140 @@
+"""What is true of the cluster as a whole, computed from the inventory and the looks at its hosts."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import typing as t
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ansible.module_utils.swarmhub.profiles import node_matches, slugify
+
+Facts = Mapping[str, t.Any]
+
+
+def address_within(addresses: Iterable[str], cidrs: Iterable[str]) -> str:
+    """Return the one address (``10.0.0.5/24`` gives ``10.0.0.5``) that lies in ``cidrs``; empty for none or several."""
+    networks = [ipaddress.ip_network(cidr, strict=False) for cidr in cidrs]
+    interfaces = [ipaddress.ip_interface(address) for address in addresses]
+    inside = {str(each.ip) for each in interfaces if any(each.ip in network for network in networks)}
+    return inside.pop() if len(inside) == 1 else ""
+
+
+def seed_manager(states: Mapping[str, Facts], managers: Iterable[str]) -> str:
+    """Return the manager to talk to: the first that is an active one, else the first that was looked at; empty for none."""
+    seen = [host for host in managers if states.get(host)]
+    active = [host for host in seen if (states[host].get("swarm") or {}).get("control_available")]
+    return (active or seen or [""])[0]
+
+
+def majority_lost(managers: Iterable[str], unreachable: Iterable[str]) -> bool:
+    """Tell whether the managers that answer are fewer than swarm's quorum (more than half)."""
+    wanted = list(managers)
+    answering = len(set(wanted) - set(unreachable))
+    return 2 * answering <= len(wanted)
+
+
+def unreachable_message(unreachable: Iterable[str], managers: Iterable[str], skip: bool) -> str:
+    """Return why a run must stop because of hosts that do not answer; empty when it may go on."""
+    hosts = sorted(unreachable)
+    if not hosts:
+        return ""
+    listed = ", ".join(hosts)
+    if majority_lost(managers, hosts):
+        return f"No answer from {listed}: the managers that do answer are no majority. Nothing was changed."
+    if skip:
+        return ""
+    return (
+        f"No answer from {listed}. Nothing was changed on any host. Mend the connection (ansible -m ping {hosts[0]}), "
+        "or go on without them with -e skip_unreachable=true."
+    )
+
+
+def context_hash(directory: Path, arguments: Facts) -> str:
+    """Return 12 hexadecimal digits that change with the build context's files or the build's arguments."""
+    digest = hashlib.sha256()
+    for path in sorted(entry for entry in directory.rglob("*") if entry.is_file() and "__pycache__" not in entry.parts):
+        digest.update(f"{path.relative_to(directory)}\0".encode() + path.read_bytes() + b"\0")
+    digest.update(repr(sorted(arguments.items())).encode())
+    return digest.hexdigest()[:12]
+
+
+def images(project: Path, registry: str, settings: Facts) -> dict[str, str]:
+    """Return the reference of each of the cluster's images.
+
+    A name that the user set is taken as it is; otherwise the image is built from ``images/<name>`` and its tag is the
+    hash of all that goes into it, so that an image is built again exactly when its inputs changed.
+    """
+    prefix = f"{registry}/" if registry else ""
+    return {
+        name: settings.get(name)
+        or f"{prefix}swarmhub/{name}:{context_hash(project / 'images' / name, {'base': settings.get('base', '')})}"
+        for name in ("hub", "proxy", "notebook")
+    }
+
+
+def images_to_build(references: Mapping[str, str], settings: Facts, present: Iterable[str]) -> list[str]:
+    """Return the names of the images that are ours to build and not ``present`` yet."""
+    there = set(present)
+    return [name for name, reference in references.items() if not settings.get(name) and reference not in there]
+
+
+def gpu_labels(cards: Iterable[Facts]) -> dict[str, str]:
+    """Return what the cards of a host say as labels; a model only where all are of one."""
+    found = list(cards)
+    if not found:
+        return {}
+    models = {slugify(str(card["name"]).removeprefix("NVIDIA ")) for card in found}
+    return {
+        **({"gpu_model": models.pop()} if len(models) == 1 else {}),
+        "gpu_count": str(len(found)),
+        "gpu_memory_gb": str(min(round(card["memory_mb"] / 1024) for card in found)),
+    }
+
+
+def node_labels(groups: Iterable[str], variables: Facts, cards: Iterable[Facts] = ()) -> dict[str, str]:
+    """Return the labels of a node: ``calculation_type`` (by group unless set), its ``node_labels``, and its cards'."""
+    mine = set(groups)
+    kind = variables.get("calculation_type") or ("gpu" if "gpu_workers" in mine else "cpu" if "cpu_workers" in mine else "")
+    own = variables.get("node_labels") or {}
+    return {
+        **{str(name): str(value) for name, value in own.items()},
+        **({"calculation_type": str(kind)} if kind else {}),
+        **gpu_labels(cards),
+    }
+
+
+def pooled_cards(variables: Facts) -> list[Facts]:
+    """Return the host's cards without those that ``gpu_exclude`` keeps out of the pool."""
+    excluded = variables.get("gpu_exclude") or []
+    return [card for card in variables["node_state"].get("cards", []) if card["uuid"] not in excluded]
+
+
+def wanted_nodes(hosts: Iterable[str], hostvars: Mapping[str, Facts]) -> list[dict[str, t.Any]]:
+    """Return the nodes as module swarm_nodes takes them; hosts that were not looked at are left as they are."""
+    nodes = []
+    for host in hosts:
+        variables = hostvars[host]
+        if not variables.get("node_state"):
+            continue
+        groups = variables["group_names"]
+        cards = pooled_cards(variables) if "gpu_workers" in groups else []
+        node: dict[str, t.Any] = {
+            "node_id": variables["node_id"],
+            "name": host,
+            "labels": node_labels(groups, variables, cards),
+            "role": "manager" if "managers" in groups else "worker",
+        }
+        # An engine whose restart waits for its notebooks still shows the cards that it was started with.
+        if cards and not variables.get("docker_engine_waits"):
+            node["generic_resources"] = {"GPU": [card["uuid"] for card in cards]}
+        nodes.append(node)
+    return nodes
+
+
+def images_for(profiles: Iterable[Facts], labels: Mapping[str, str]) -> list[str]:
+    """Return the images of the profiles that a node with these labels may run."""
+    return sorted(
+        {profile["spawner_override"]["image"] for profile in profiles if node_matches(profile["constraints"], labels)}
+    )

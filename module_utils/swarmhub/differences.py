@@ -1,0 +1,114 @@
+"""What a role wants on a host, set against what a look (host_state) found there.
+
+A role declares what it owns as plain data, all keys optional::
+
+    packages: [docker.io]                  installed, whatever the version
+    held: [docker.io]                      not upgraded behind our back (apt-mark hold)
+    directories: [{path, mode, owner, group}]
+    files: [{path, content, mode, owner, group}]   or {path, absent: true}
+    units: [{name, enabled, active, after: [paths]}]   restarted when a file in ``after`` is younger than the process
+    sysctls: {name: value}
+    look_also: [patterns]                  files whose path is known only after the look
+    facts: {sentence: bool}                anything else: the sentence is what is wrong while the value is false
+"""
+
+from __future__ import annotations
+
+import hashlib
+import typing as t
+from collections.abc import Mapping
+
+Owned = Mapping[str, t.Any]
+State = Mapping[str, t.Any]
+
+KINDS = ("packages", "held", "directories", "files", "units", "restart", "sysctls", "facts")
+
+
+def names(owned_by_role: Mapping[str, Owned]) -> dict[str, list[str]]:
+    """Return what host_state must be asked about: names only, never a content."""
+    wanted: dict[str, set[str]] = {key: set() for key in ("packages", "files", "units", "sysctls")}
+    for owned in owned_by_role.values():
+        wanted["packages"].update(owned.get("packages", []), owned.get("held", []))
+        wanted["files"].update(entry["path"] for kind in ("files", "directories") for entry in owned.get(kind, []))
+        wanted["files"].update(owned.get("look_also", []))
+        for unit in owned.get("units", []):
+            wanted["units"].add(unit["name"])
+            wanted["files"].update(unit.get("after", []))
+        wanted["sysctls"].update(owned.get("sysctls", {}))
+    return {key: sorted(value) for key, value in wanted.items()}
+
+
+def _file_reasons(entry: Owned, found: State | None) -> list[str]:
+    if entry.get("absent"):
+        return ["present"] if found else []
+    if not found:
+        return ["missing"]
+    reasons = [
+        f"{key} {found[key]}, not {wanted}"
+        for key, wanted in (
+            ("owner", str(entry.get("owner", "root"))),
+            ("group", str(entry.get("group", "root"))),
+            ("mode", str(entry["mode"])),
+        )
+        if found[key] != wanted
+    ]
+    if "content" in entry and found["sha256"] != hashlib.sha256(str(entry["content"]).encode()).hexdigest():
+        reasons.append("content differs")
+    return reasons
+
+
+def _unit_reasons(unit: Owned, found: State) -> list[str]:
+    reasons = []
+    if unit.get("enabled", True) and not found.get("enabled"):
+        reasons.append("not enabled")
+    if unit.get("active", True) and not found.get("active"):
+        reasons.append("not active")
+    return reasons
+
+
+def _stale(unit: Owned, state: State) -> list[str]:
+    found = state["units"].get(unit["name"], {})
+    if not found.get("active"):
+        return []
+    files = state["files"]
+    return [path for path in unit.get("after", []) if files.get(path) and files[path]["mtime"] > found["since"]]
+
+
+def of_role(owned: Owned, state: State) -> dict[str, dict[str, str]]:
+    """Return ``{kind: {name: reason}}`` of all that differs, every kind present."""
+    found: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
+    installed = state["packages"]
+    found["packages"] = {name: "not installed" for name in owned.get("packages", []) if name not in installed}
+    found["held"] = {
+        name: "not held" for name in owned.get("held", []) if not installed.get(name, {}).get("held", False)
+    }
+    for kind in ("directories", "files"):
+        for entry in owned.get(kind, []):
+            if reasons := _file_reasons(entry, state["files"].get(entry["path"])):
+                found[kind][entry["path"]] = ", ".join(reasons)
+    for unit in owned.get("units", []):
+        if reasons := _unit_reasons(unit, state["units"].get(unit["name"], {})):
+            found["units"][unit["name"]] = ", ".join(reasons)
+        if stale := _stale(unit, state):
+            found["restart"][unit["name"]] = "runs with an older " + ", ".join(stale)
+    for name, value in owned.get("sysctls", {}).items():
+        if state["sysctls"].get(name) != str(value):
+            found["sysctls"][name] = f"{state['sysctls'].get(name)}, not {value}"
+    found["facts"] = {sentence: "" for sentence, holds in owned.get("facts", {}).items() if not holds}
+    return found
+
+
+def differences(owned_by_role: Mapping[str, Owned], state: State) -> dict[str, dict[str, dict[str, str]]]:
+    """Return ``{role: {kind: {name: reason}}}``; a role in which nothing differs is left out."""
+    by_role = {role: of_role(owned, state) for role, owned in owned_by_role.items()}
+    return {role: kinds for role, kinds in by_role.items() if any(kinds.values())}
+
+
+def sentences(by_role: Mapping[str, Mapping[str, Mapping[str, str]]]) -> list[str]:
+    """Return the differences as lines to read, one each."""
+    return [
+        f"{role}: {name} {reason}".rstrip()
+        for role, kinds in by_role.items()
+        for found in kinds.values()
+        for name, reason in found.items()
+    ]

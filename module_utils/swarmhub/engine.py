@@ -1,0 +1,93 @@
+"""The one way in which swarmhub's modules talk to a Docker engine.
+
+Everything above this file sees an object with a single method, ``request``: a real socket and the fake engine of the
+unit tests both fit. Bodies and answers are the plain dictionaries of the Docker Engine API
+(https://docs.docker.com/reference/api/engine/), because the SDK's own classes lag behind it.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+Json = t.Any
+
+DEFAULT_DOCKER_HOST = "unix:///var/run/docker.sock"
+
+
+class EngineError(Exception):
+    """The engine refused a request, or could not be reached.
+
+    Attributes:
+        status: the HTTP status code, or 0 when there was no answer at all.
+        message: the engine's own words.
+    """
+
+    def __init__(self, method: str, path: str, status: int, message: str) -> None:
+        super().__init__(f"{method} {path}: {message}" if status else message)
+        self.status = status
+        self.message = message
+
+
+class Engine(t.Protocol):
+    """What the modules need of an engine."""
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: dict[str, t.Any] | None = None,
+        body: Json = None,
+        headers: dict[str, str] | None = None,
+    ) -> Json:
+        """Return the decoded answer (``None`` when it is empty).
+
+        Raises:
+            EngineError: for every status of 400 and above, and when the engine cannot be reached.
+        """
+
+
+class DockerEngine:
+    """A real engine, through the Docker SDK's low-level client (``python3-docker``, version negotiated)."""
+
+    def __init__(self, docker_host: str = DEFAULT_DOCKER_HOST, timeout: int = 60) -> None:
+        """Connect; ``timeout`` is in seconds and holds for each request.
+
+        Raises:
+            EngineError: the SDK is missing or nothing answers at ``docker_host``.
+        """
+        try:
+            import docker
+            import docker.errors
+            import requests
+        except ImportError as error:
+            raise EngineError("", "", 0, f"the Docker SDK for Python is missing (package python3-docker): {error}") from error
+        self._network_errors = (requests.exceptions.RequestException, docker.errors.DockerException)
+        try:
+            self._client = docker.APIClient(base_url=docker_host, version="auto", timeout=timeout)
+        except self._network_errors as error:
+            raise EngineError("", "", 0, f"no Docker engine answers at {docker_host}: {error}") from error
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: dict[str, t.Any] | None = None,
+        body: Json = None,
+        headers: dict[str, str] | None = None,
+    ) -> Json:
+        """See :class:`Engine`."""
+        url = f"{self._client.base_url}/v{self._client.api_version}{path}"
+        try:
+            response = self._client.request(
+                method, url, params=params, json=body, headers=headers, timeout=self._client.timeout
+            )
+        except self._network_errors as error:
+            raise EngineError(method, path, 0, f"the engine did not answer {method} {path}: {error}") from error
+        content_type = response.headers.get("Content-Type", "")
+        answer = response.json() if response.content and "json" in content_type else response.text or None
+        if response.status_code >= 400:
+            message = answer.get("message", "") if isinstance(answer, dict) else answer
+            raise EngineError(method, path, response.status_code, message or response.reason)
+        return answer

@@ -1,0 +1,298 @@
+"""What is on this host, of the names we are asked about: one read-only look with the standard library alone.
+
+Nothing here writes, and nothing is remembered between two looks: a file edited by hand, a stopped unit or an engine that
+runs with an older configuration is always seen.
+"""
+
+from __future__ import annotations
+
+import glob
+import grp
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import platform
+import pwd
+import re
+import shutil
+import socket
+import stat
+import subprocess
+import time
+import typing as t
+from pathlib import Path
+from urllib.parse import quote
+
+from ansible.module_utils.swarmhub.engine import EngineError
+from ansible.module_utils.swarmhub.swarm import Standing
+
+Facts = dict[str, t.Any]
+
+ENGINE_SOCKET = "/var/run/docker.sock"
+COMMAND_TIMEOUT = 20  # seconds; a look that hangs is worse than one that fails
+TOOLKIT_CONFIG = Path("/etc/nvidia-container-runtime/config.toml")
+ENABLED = ("enabled", "enabled-runtime", "static", "alias", "generated", "indirect")
+# The secret whose value keys the fingerprints of all others: without it a fingerprint says nothing about a password.
+FINGERPRINT_KEY = "cookie_secret"
+
+
+def run(*command: str) -> str:
+    """Return the output of a read-only command; empty when it is missing or fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT, check=False)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 or command[0] in ("dpkg-query", "systemctl") else ""
+
+
+def packages(names: list[str]) -> Facts:
+    """Return ``{name: {"version": str, "held": bool}}`` of those that are fully installed."""
+    if not names:
+        return {}
+    output = run("dpkg-query", "-W", "-f", "${Package}\t${Version}\t${db:Status-Want}\t${db:Status-Status}\n", *names)
+    rows = (line.split("\t") for line in output.splitlines())
+    return {row[0]: {"version": row[1], "held": row[2] == "hold"} for row in rows if row[3] == "installed"}
+
+
+def owner_name(uid: int) -> str:
+    """Return the user's name, or the number of one that has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def group_name(gid: int) -> str:
+    """Return the group's name, or the number of one that has none."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def files(paths: list[str]) -> Facts:
+    """Return for each path its type, owner, group, mode, modification time and sha256; ``None`` where it is missing.
+
+    A path may be a pattern (glob); then what it matches is returned.
+    """
+    found: Facts = {}
+    for path in (match for path in paths for match in (glob.glob(path) if "*" in path else [path])):
+        try:
+            status = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            found[path] = None
+            continue
+        directory = stat.S_ISDIR(status.st_mode)
+        found[path] = {
+            "type": "directory" if directory else "file",
+            "owner": owner_name(status.st_uid),
+            "group": group_name(status.st_gid),
+            "mode": f"{stat.S_IMODE(status.st_mode):04o}",
+            "mtime": status.st_mtime,
+            "sha256": None if directory else hashlib.sha256(Path(path).read_bytes()).hexdigest(),
+        }
+    return found
+
+
+def boot_time() -> float:
+    """Return when the kernel's monotonic clock was zero, in Unix seconds."""
+    return time.time() - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def units(names: list[str]) -> Facts:
+    """Return ``{name: {"enabled": bool, "active": bool, "since": float}}``; ``since`` in Unix seconds, 0 if never active."""
+    if not names:
+        return {}
+    output = run(
+        "systemctl", "show", "--no-pager", "-p", "Id,UnitFileState,ActiveState,ActiveEnterTimestampMonotonic", *names
+    )
+    booted = boot_time()
+    found: Facts = {}
+    for name, block in zip(names, output.strip().split("\n\n"), strict=False):
+        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        entered = int(values.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
+        found[name] = {
+            "enabled": values.get("UnitFileState", "") in ENABLED,
+            "active": values.get("ActiveState") == "active",
+            "since": booted + entered if entered else 0.0,
+        }
+    return found
+
+
+def sysctls(names: list[str]) -> dict[str, str | None]:
+    """Return the live values, white space folded; ``None`` for a name that the kernel does not have."""
+    found: dict[str, str | None] = {}
+    for name in names:
+        path = Path("/proc/sys") / name.replace(".", "/")
+        found[name] = " ".join(path.read_text().split()) if path.exists() else None
+    return found
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(ENGINE_SOCKET)
+
+
+class LocalEngine:
+    """The engine's socket read with the standard library: a look must not cost the import of the SDK (0.3 s)."""
+
+    def request(self, method: str, path: str, **_unused: t.Any) -> t.Any:
+        """Return the decoded answer.
+
+        Raises:
+            EngineError: nothing answers, or the answer is not 200.
+        """
+        connection = _UnixConnection("localhost", timeout=COMMAND_TIMEOUT)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            body = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise EngineError(method, path, 0, str(error)) from error
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise EngineError(method, path, response.status, body.decode(errors="replace"))
+        return json.loads(body)
+
+
+def engine() -> Facts | None:
+    """Return version, images by name, number of running notebooks, and swarm membership; ``None`` without an engine.
+
+    Docker Engine API: ``GET /version``, ``GET /info``, ``GET /images/json``, ``GET /containers/json``.
+    """
+    # Without this test, connecting would start a stopped engine through its socket unit.
+    if run("systemctl", "is-active", "docker.service").strip() != "active":
+        return None
+    local = LocalEngine()
+    try:
+        version = local.request("GET", "/version")["Version"]
+        images = {tag for image in local.request("GET", "/images/json") for tag in image.get("RepoTags") or []}
+        notebooks = local.request("GET", "/containers/json?filters=" + quote(json.dumps({"label": ["swarmhub.user"]})))
+        standing = Standing.read(local)
+        cluster = local.request("GET", "/info")["Swarm"].get("Cluster") or {}
+    except EngineError:
+        return None
+    return {
+        "version": version,
+        "images": sorted(images),
+        "notebooks": len(notebooks),
+        "swarm": {
+            "state": standing.state,
+            "node_id": standing.node_id,
+            "cluster_id": standing.cluster_id,
+            "control_available": standing.role == "manager",
+            "error": standing.error,
+            # Only managers know; nanoseconds in the API, seconds here.
+            "dispatcher_heartbeat": cluster.get("Spec", {}).get("Dispatcher", {}).get("HeartbeatPeriod", 0) / 10**9,
+        },
+    }
+
+
+def cards() -> list[Facts]:
+    """Return the cards that the driver shows, in its order: ``uuid``, ``name`` and ``memory_mb``."""
+    output = run("nvidia-smi", "--query-gpu=uuid,name,memory.total", "--format=csv,noheader,nounits")
+    rows = [[cell.strip() for cell in line.split(",")] for line in output.splitlines() if line.strip()]
+    return [{"uuid": row[0], "name": row[1], "memory_mb": int(float(row[2]))} for row in rows if len(row) == 3]
+
+
+def swarm_resource() -> str:
+    """Return the container toolkit's ``swarm-resource``, empty while it is unset or commented out."""
+    text = TOOLKIT_CONFIG.read_text() if TOOLKIT_CONFIG.exists() else ""
+    match = re.search(r'^swarm-resource\s*=\s*"([^"]*)"', text, re.M)
+    return match.group(1) if match else ""
+
+
+def fingerprint(key: str, name: str, value: str) -> str:
+    """Return what tells whether two holders of a secret have the same one, keyed so that it cannot be guessed from."""
+    return hmac.new(key.encode(), f"{name}\0{value}".encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def fingerprints(directory: str) -> dict[str, str]:
+    """Return ``{name: fingerprint}`` of the secrets kept in ``directory``; empty when there are none."""
+    path = Path(directory)
+    values = {entry.name: entry.read_text() for entry in path.iterdir()} if path.is_dir() else {}
+    key = values.get(FINGERPRINT_KEY, "")
+    return {name: fingerprint(key, name, value) for name, value in sorted(values.items())}
+
+
+def addresses() -> tuple[list[str], list[str]]:
+    """Return this host's own IPv4 addresses and routes in CIDR form, those of the engine's own networks left out."""
+    own = json.loads(run("ip", "-4", "-json", "address", "show", "scope", "global") or "[]")
+    site = [link for link in own if not re.match(r"docker|br-|veth|vx-", link.get("ifname", ""))]
+    names = {link["ifname"] for link in site}
+    routes = json.loads(run("ip", "-4", "-json", "route", "show") or "[]")
+    return (
+        [f"{entry['local']}/{entry['prefixlen']}" for link in site for entry in link.get("addr_info", [])],
+        [route["dst"] for route in routes if route.get("dev") in names and route["dst"] != "default"],
+    )
+
+
+def distribution() -> dict[str, str]:
+    """Return ``id`` and ``version`` as /etc/os-release has them (os-release(5))."""
+    release = platform.freedesktop_os_release()
+    return {"id": release.get("ID", ""), "version": release.get("VERSION_ID", "")}
+
+
+def free_mb(path: str) -> int:
+    """Return the free space in MiB where ``path`` is, or would be made."""
+    place = Path(path)
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free // 2**20
+
+
+def firewall_intact(table: str, loaded: str) -> bool:
+    """Tell whether the live nftables ``table`` is still what its unit loaded (kept in ``loaded``, the listed form)."""
+    live = run("nft", "-s", "list", "table", "inet", table)
+    return bool(live) and Path(loaded).exists() and live == Path(loaded).read_text()
+
+
+def postgres(database: str, role: str) -> dict[str, bool]:
+    """Tell whether the local server has ``database`` and ``role``."""
+
+    def answers(query: str) -> bool:
+        return run("runuser", "-u", "postgres", "--", "psql", "-XAtc", query).strip() == "1"
+
+    return {
+        "database": answers(f"SELECT 1 FROM pg_database WHERE datname = '{database}'"),
+        "role": answers(f"SELECT 1 FROM pg_roles WHERE rolname = '{role}'"),
+    }
+
+
+def look(names: Facts) -> Facts:
+    """Return everything that ``names`` asks about (the module's own parameters), and the basics of the host."""
+    own, routes = addresses()
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+    state: Facts = {
+        "hostname": socket.gethostname(),
+        "distribution": distribution(),
+        "python": platform.python_version(),
+        "addresses": own,
+        "routes": routes,
+        "memory_mb": memory,
+        "cpus": os.cpu_count() or 1,
+        "machine_id": Path("/etc/machine-id").read_text().strip() if Path("/etc/machine-id").exists() else "",
+        "disk": {"/var/lib/docker": {"free_mb": free_mb("/var/lib/docker")}},
+        "packages": packages(names["packages"]),
+        "files": files(names["files"]),
+        "units": units(names["units"]),
+        "sysctls": sysctls(names["sysctls"]),
+        "engine": engine(),
+        "secrets": fingerprints(names["secrets_dir"]) if names["secrets_dir"] else {},
+        "cards": cards() if names["cards"] else [],
+        "swarm_resource": swarm_resource() if names["cards"] else "",
+    }
+    if names["firewall"]:
+        state["firewall_intact"] = firewall_intact(names["firewall"]["table"], names["firewall"]["loaded"])
+    if names["exports"]:
+        state["exports"] = sorted({line.split()[0] for line in run("exportfs", "-s").splitlines() if line.strip()})
+    if names["postgres"]:
+        state["postgres"] = postgres(names["postgres"]["database"], names["postgres"]["role"])
+    state["swarm"] = (state["engine"] or {}).get("swarm", {"state": "inactive"})
+    state["time"] = time.time()
+    return state

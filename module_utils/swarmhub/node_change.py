@@ -1,0 +1,115 @@
+"""What one node of a swarm is to be, against what it is."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import typing as t
+
+Json = dict[str, t.Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What one node is to be.
+
+    Attributes:
+        node_id: id that the host itself reports.
+        name: inventory name, for messages and results.
+        labels: wanted labels, where a ``None`` value takes the label away; ``None`` instead of them leaves all.
+        role: ``manager``, ``worker`` or ``None`` (as it is).
+        availability: ``active``, ``pause``, ``drain`` or ``None`` (as it is).
+        generic_resources: ids by kind that the node must advertise, such as ``{"GPU": ["GPU-…"]}``.
+    """
+
+    node_id: str
+    name: str
+    labels: dict[str, t.Any] | None
+    role: str | None
+    availability: str | None
+    generic_resources: dict[str, list[str]]
+
+    @classmethod
+    def parse(cls, node: Json) -> Wish:
+        """Read one entry of the module's ``nodes``."""
+        return cls(
+            node_id=node["node_id"],
+            name=node["name"],
+            labels=node.get("labels"),
+            role=node.get("role"),
+            availability=node.get("availability"),
+            generic_resources=node.get("generic_resources") or {},
+        )
+
+    def applied(self, spec: Json, *, exact: bool) -> Json:
+        """Return the node's spec as wanted; what the wish does not speak of stays."""
+        spec = copy.deepcopy(spec)
+        if self.labels is not None:
+            kept = {} if exact else spec.get("Labels") or {}
+            merged = {**kept, **self.labels}
+            spec["Labels"] = {key: as_label(value) for key, value in merged.items() if value is not None}
+        if self.role:
+            spec["Role"] = self.role
+        if self.availability:
+            spec["Availability"] = self.availability
+        return spec
+
+
+class Change:
+    """A node on its way from ``before`` to ``after``, both node specs of the Engine API."""
+
+    def __init__(self, wish: Wish, node: Json, *, exact: bool) -> None:
+        self.wish = wish
+        self.node = node
+        self.before: Json = node["Spec"]
+        self.after = wish.applied(self.before, exact=exact)
+        self._exact = exact
+
+    def apply(self, spec: Json) -> Json:
+        """Return a newer spec of the same node as wanted."""
+        return self.wish.applied(spec, exact=self._exact)
+
+    @property
+    def needed(self) -> bool:
+        """Whether anything differs."""
+        return view(self.before) != view(self.after)
+
+    @property
+    def relabels(self) -> bool:
+        """Whether a label differs."""
+        return labels(self.before) != labels(self.after)
+
+    @property
+    def new_role(self) -> str:
+        """The role that the node gets, or an empty string when it keeps its own."""
+        return self.after["Role"] if self.after["Role"] != self.before["Role"] else ""
+
+    @property
+    def drains(self) -> bool:
+        """Whether the node is drained by this change."""
+        return bool(self.after["Availability"] == "drain" != self.before["Availability"])
+
+
+def as_label(value: t.Any) -> str:
+    """Labels are text; YAML's true and 1 become what people write in constraints."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def labels(spec: Json) -> dict[str, str]:
+    """Return the labels of a node's spec."""
+    return spec.get("Labels") or {}
+
+
+def view(spec: Json) -> Json:
+    """Return the part of a node's spec that is ours to settle."""
+    return {"labels": labels(spec), "role": spec["Role"], "availability": spec["Availability"]}
+
+
+def hostname(node: Json) -> str:
+    """Return the host name that the node's engine reports."""
+    return str(node["Description"]["Hostname"])
+
+
+def reachable(node: Json) -> bool:
+    """Whether the node is a manager that the other managers reach."""
+    return (node.get("ManagerStatus") or {}).get("Reachability") == "reachable"

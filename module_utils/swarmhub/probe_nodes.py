@@ -1,0 +1,86 @@
+"""Which nodes of a swarm a profile fits, judged as the scheduler would, from the engine's own node objects."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+Json = t.Any
+
+# https://github.com/moby/swarmkit/blob/master/manager/constraint/constraint.go
+CONSTRAINT = re.compile(r"\s*([\w.-]+?)\s*(==|!=)\s*(.*?)\s*")
+
+
+def probe_profiles(profiles: t.Iterable[dict[str, Json]], nodes: list[Json]) -> list[dict[str, Json]]:
+    """Return hub_probe's ``profiles``: slug, cards, and the host names of the nodes that the profile fits, sorted.
+
+    Args:
+        profiles: normalised profiles (``slug``, ``gpus``, ``gpu_model``, ``constraints``).
+        nodes: what the engine's GET /nodes returns.
+    """
+    return [
+        {
+            "slug": profile["slug"],
+            "gpus": profile.get("gpus", 0),
+            "nodes": sorted(node["Description"]["Hostname"] for node in nodes if fits(profile, node)),
+        }
+        for profile in profiles
+    ]
+
+
+def fits(profile: dict[str, Json], node: Json) -> bool:
+    """Whether the node is ready and active, meets the profile's constraints and has as many cards as it asks for."""
+    constraints = list(profile.get("constraints") or [])
+    if model := profile.get("gpu_model"):
+        constraints.append(f"node.labels.gpu_model=={model}")
+    return (
+        node["Status"]["State"] == "ready"
+        and node["Spec"]["Availability"] == "active"
+        and cards(node) >= profile.get("gpus", 0)
+        and all(met(constraint, node) for constraint in constraints)
+    )
+
+
+def cards(node: Json) -> int:
+    """How many cards the node offers, held or free."""
+    offered = node["Description"].get("Resources", {}).get("GenericResources") or []
+    return sum(each.get("NamedResourceSpec", {}).get("Kind") == "GPU" for each in offered)
+
+
+def met(constraint: str, node: Json) -> bool:
+    """Whether the node meets one constraint; a missing label is empty, case does not count, as in swarmkit.
+
+    Raises:
+        ValueError: the text is not a constraint of swarm's grammar.
+    """
+    match = CONSTRAINT.fullmatch(constraint)
+    if not match:
+        raise ValueError(f"{constraint!r} is not a placement constraint: write key==value or key!=value")
+    key, operator, wanted = match.groups()
+    return (_value(key, node).lower() == wanted.lower()) is (operator == "==")
+
+
+def _value(key: str, node: Json) -> str:
+    """What the node has under a constraint's key.
+
+    Raises:
+        ValueError: swarm knows no such key.
+    """
+    description, spec = node["Description"], node["Spec"]
+    if key.startswith("node.labels."):
+        return str((spec.get("Labels") or {}).get(key.removeprefix("node.labels."), ""))
+    if key.startswith("engine.labels."):
+        return str((description["Engine"].get("Labels") or {}).get(key.removeprefix("engine.labels."), ""))
+    known = {
+        "node.id": lambda: node["ID"],
+        "node.hostname": lambda: description["Hostname"],
+        "node.role": lambda: spec["Role"],
+        "node.ip": lambda: node["Status"].get("Addr", ""),
+        "node.platform.os": lambda: description["Platform"]["OS"],
+        "node.platform.arch": lambda: description["Platform"]["Architecture"],
+    }
+    if key not in known:
+        raise ValueError(
+            f"a constraint names {key!r}, which swarm does not know: it knows {', '.join(known)} and labels"
+        )
+    return str(known[key]())

@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""A whole cluster on this machine: four (or one) Debian 13 hosts in containers, then site.yml on them.
+
+python3 molecule/shared/lab.py up [--layout default|single] [--hosts-only]
+python3 molecule/shared/lab.py status
+python3 molecule/shared/lab.py down
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from labkit import engine, hosts, images, inventory, machine, packages, teardown
+from labkit.layouts import LAYOUTS, Host
+from labkit.run import LabError, logged, phase, say
+from labkit.state import LAB, REPOSITORY, State, alive
+
+SITE_TIMEOUT = 3600  # seconds for site.yml, images included
+
+
+def _site_progress(log: Path) -> str:
+    tasks = re.findall(r"^TASK \[(.+?)\] \*", log.read_text(errors="replace"), re.MULTILINE)
+    return f"{len(tasks)} tasks, now: {tasks[-1]}" if tasks else "reading the inventory"
+
+
+def _run_site(folder: Path) -> None:
+    binaries = REPOSITORY / ".venv" / "bin"
+    env = os.environ | {
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "1",  # only then a task is named when it starts, which the progress line needs
+        "PATH": f"{binaries}:{os.environ['PATH']}",
+    }
+    command = [str(binaries / "ansible-playbook"), "-i", str(folder), "site.yml"]
+    logged(command, LAB / "site.log", timeout=SITE_TIMEOUT, cwd=REPOSITORY, env=env, progress=_site_progress)
+
+
+def up(layout_name: str, hosts_only: bool) -> None:
+    """Bring the lab up; what is there already is kept."""
+    state = State.load()
+    if state.layout not in ("", layout_name):
+        raise LabError(f"a lab with layout {state.layout} is up: run `lab.py down` first")
+    LAB.mkdir(mode=0o700, exist_ok=True)
+    state.layout = layout_name
+    state.save()
+    layout: tuple[Host, ...] = LAYOUTS[layout_name]
+    with phase("Debian packages on this machine"):
+        machine.install_packages()
+    if not hosts_only:
+        with phase("Python environment"):
+            machine.make_venv()
+    with phase("outer engine"):
+        engine.start(state)
+    with phase("root file systems"):
+        mirrors = machine.mirrors()
+        slim = images.root_archive("slim", mirrors[0])
+        image = images.import_host(state, images.root_archive("host", mirrors[0]))
+    with phase("network and package server"):
+        hosts.make_network(state)
+        driver = packages.build_repository()
+        packages.start_server(state, mirrors)
+    with phase("hosts"):
+        hosts.make(state, layout, image, slim, driver)
+    with phase("inventory"):
+        folder = inventory.write(state, layout)
+    if hosts_only:
+        say(f"The hosts are up; their inventory is {folder}")
+        return
+    with phase("site.yml"):
+        _run_site(folder)
+    address = inventory.write_access(state, layout)
+    say(f"The hub is at {address}; who may sign in stands in {LAB / 'access.json'}")
+
+
+def status() -> None:
+    """Show what of the lab runs."""
+    state = State.load()
+    if not state.layout:
+        say("no lab is up")
+        return
+    reachable = engine.answers(state)
+    say(f"layout {state.layout}, network {state.subnet}, engine {'answers' if reachable else 'does not answer'}")
+    for host in LAYOUTS[state.layout]:
+        running = engine.docker(
+            state, "ps", "--all", "--filter", f"name=^/{hosts.PREFIX}-{host.name}$", "--format={{.Status}}"
+        ) if reachable else ""  # fmt: skip
+        say(f"  {host.name:6} {state.address(host.number):14} {running or 'absent'}")
+    for name, identity in state.processes.items():
+        say(f"  {name}: {'runs' if alive(identity) else 'gone'}")
+
+
+def main() -> int:
+    """Read the command line and run one command; 1 when it failed for a reason that can be told."""
+    parser = argparse.ArgumentParser(description="A whole cluster of container hosts on this machine.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    bring_up = commands.add_parser("up", help="bring the lab up, or mend it")
+    bring_up.add_argument("--layout", choices=sorted(LAYOUTS), default="default")
+    bring_up.add_argument("--hosts-only", action="store_true", help="stop before site.yml")
+    commands.add_parser("down", help="remove all that the lab started")
+    commands.add_parser("status", help="show what runs")
+    arguments = parser.parse_args()
+    started = time.monotonic()
+    try:
+        machine.check()
+        actions: dict[str, Callable[[], None]] = {
+            "up": lambda: up(arguments.layout, arguments.hosts_only),
+            "down": teardown.down,
+            "status": status,
+        }
+        actions[arguments.command]()
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    if arguments.command != "status":
+        say(f"{arguments.command}: {time.monotonic() - started:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

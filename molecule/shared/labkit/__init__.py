@@ -1,0 +1,1 @@
+"""The parts of the lab: a whole cluster of container hosts on one Debian machine. Standard library only."""

@@ -1,0 +1,169 @@
+"""The hosts: containers that run systemd, on a network of the lab's own."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import secrets
+from pathlib import Path
+
+from .engine import docker
+from .layouts import CARD_MEMORY, Host
+from .machine import nameservers
+from .run import LabError, output, say, wait_until
+from .state import LAB, LAB_ID, State, write_private
+
+KEY = LAB / "ssh_key"
+KNOWN_HOSTS = LAB / "known_hosts"
+HOMES = "/srv/swarmhub/homes"
+BASE_ARCHIVE = "/srv/swarmhub-lab/base.tar"  # where a host finds the slim root file system
+LABEL = f"swarmhub.lab={LAB_ID}"
+PREFIX = f"swarmhub-{LAB_ID}"
+RANGE = ipaddress.IPv4Network("10.77.0.0/16")
+# Makes a bare host out of a fresh container; reads nothing but its own text, and may run twice.
+SETUP = """\
+set -eu
+install -d -m 700 -o ops -g ops /home/ops/.ssh
+printf '%s\\n' '{public_key}' > /home/ops/.ssh/authorized_keys
+chown ops: /home/ops/.ssh/authorized_keys
+printf '%s\\n' '{sudo_rule}' > /etc/sudoers.d/ops
+chmod 440 /etc/sudoers.d/ops
+{password}
+install -d /etc/swarmhub-lab
+printf '%s' '{cards}' > /etc/swarmhub-lab/cards
+ssh-keygen -A >/dev/null
+systemctl reset-failed ssh.service
+systemctl restart ssh.service
+"""
+
+
+def _taken_networks() -> list[ipaddress.IPv4Network]:
+    routes = json.loads(output(["ip", "-json", "-4", "route", "show", "table", "all"]))
+    return [ipaddress.IPv4Network(route["dst"], strict=False) for route in routes if re.match(r"\d", route["dst"])]
+
+
+def make_network(state: State) -> None:
+    """Make the lab's network: the first /24 of 10.77.0.0/16 that nothing on this machine uses, from one we prefer."""
+    if existing := docker(state, "network", "ls", "--quiet", "--no-trunc", "--filter", f"label={LABEL}"):
+        state.network = existing
+        state.subnet = docker(state, "network", "inspect", "--format={{(index .IPAM.Config 0).Subnet}}", existing)
+        state.save()
+        return
+    choices = list(RANGE.subnets(new_prefix=24))
+    first = int(LAB_ID, 16) % len(choices)
+    taken = _taken_networks()
+    for subnet in choices[first:] + choices[:first]:
+        if any(subnet.overlaps(other) for other in taken):
+            continue
+        state.subnet = str(subnet)
+        state.save()
+        bridge = f"shl-{LAB_ID}"
+        state.network = docker(
+            state, "network", "create", f"--subnet={subnet}", f"--gateway={state.address(1)}", f"--label={LABEL}",
+            f"--opt=com.docker.network.bridge.name={bridge}", PREFIX,
+        )  # fmt: skip
+        state.save()
+        return
+    raise LabError(f"no free /24 is left in {RANGE}: take down labs that are not needed")
+
+
+def make_key() -> str:
+    """The public half of the key with which the lab's hosts are reached."""
+    if not KEY.exists():
+        output(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "swarmhub lab", "-f", str(KEY)])
+    return KEY.with_suffix(".pub").read_text().strip()
+
+
+def _cgroup_options() -> list[str]:
+    if Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        return ["--cgroupns=private"]
+    legacy = "--env=SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"
+    return ["--cgroupns=host", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw", legacy]
+
+
+def _capability_options() -> list[str]:
+    """All capabilities that this machine has: asking for one more makes the start fail."""
+    bounding = re.search(r"^CapBnd:\s*(\w+)", Path("/proc/self/status").read_text(), re.MULTILINE)
+    has_sys_resource = bounding is not None and int(bounding[1], 16) >> 24 & 1
+    return ["--cap-add=ALL"] + ([] if has_sys_resource else ["--cap-drop=SYS_RESOURCE"])
+
+
+def _start(state: State, host: Host, others: tuple[Host, ...], image: str, slim: Path) -> str:
+    """Start the container of a host and return its id."""
+    resolver = LAB / "resolv.conf"
+    resolver.write_text("".join(f"nameserver {address}\n" for address in nameservers()))
+    volume = f"{PREFIX}-{host.name}-docker"
+    for name in (volume, f"{PREFIX}-homes"):
+        if name not in state.volumes:
+            state.volumes.append(name)
+            state.save()
+        docker(state, "volume", "create", f"--label={LABEL}", name)
+    # systemd mounts nothing writable itself on the second generation of control groups, so it is done before it starts.
+    init = "[ ! -e /sys/fs/cgroup/cgroup.controllers ] || mount -o remount,rw /sys/fs/cgroup; exec /lib/systemd/systemd"
+    return docker(
+        state, "run", "--detach", f"--name={PREFIX}-{host.name}", f"--hostname={host.hostname or host.name}",
+        f"--label={LABEL}", f"--network={PREFIX}", f"--ip={state.address(host.number)}",
+        *(f"--add-host={other.hostname or other.name}:{state.address(other.number)}" for other in others),
+        *_capability_options(), *_cgroup_options(),
+        "--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined",
+        "--security-opt=systempaths=unconfined", "--stop-signal=SIGRTMIN+3",
+        "--tmpfs=/run:exec", "--tmpfs=/run/lock", "--tmpfs=/tmp:exec", "--env=container=docker",
+        f"--volume={volume}:/var/lib/docker", f"--volume={PREFIX}-homes:{HOMES}",
+        f"--volume={resolver}:/etc/resolv.conf",
+        *([f"--volume={slim}:{BASE_ARCHIVE}:ro"] if host.image_archive else []),
+        image, "sh", "-c", init,
+    )  # fmt: skip
+
+
+def _set_up(state: State, host: Host, container: str, public_key: str) -> None:
+    def booted() -> bool:
+        asked = "systemctl is-system-running 2>/dev/null || true"
+        return docker(state, "exec", container, "sh", "-c", asked) in ("running", "degraded")
+
+    wait_until(booted, f"the start of systemd in {host.name}", 90)
+    cards = [
+        {"index": index, "uuid": uuid, "name": host.card_model, "memory.total": CARD_MEMORY[host.card_model],
+         "driver_version": "570.86.15", "mig.mode.current": "[N/A]", "pci.bus_id": f"00000000:{index + 1:02X}:00.0"}
+        for index, uuid in enumerate(host.uuids)
+    ]  # fmt: skip
+    text = SETUP.format(
+        public_key=public_key,
+        sudo_rule="ops ALL=(ALL) ALL" if host.sudo_password else "ops ALL=(ALL) NOPASSWD: ALL",
+        password=f"printf '%s\\n' 'ops:{state.sudo_password}' | chpasswd" if host.sudo_password else "",
+        cards=json.dumps(cards, indent=1),
+    )
+    docker(state, "exec", "--interactive", container, "sh", stdin=text)
+
+
+def _install_driver(state: State, container: str, package: Path) -> None:
+    """A machine with cards comes with their driver: here, with the stand-in for nvidia-smi."""
+    docker(state, "cp", str(package), f"{container}:/root/driver.deb")
+    docker(state, "exec", container, "sh", "-c", "dpkg --install /root/driver.deb && rm /root/driver.deb")
+
+
+def make(state: State, layout: tuple[Host, ...], image: str, slim: Path, driver: Path) -> None:
+    """Start all hosts that are not there yet, set them up and write known_hosts."""
+    public_key = make_key()
+    state.sudo_password = state.sudo_password or secrets.token_urlsafe(12)
+    state.save()
+    new: list[Host] = []
+    for host in layout:
+        existing = docker(state, "ps", "--all", "--quiet", "--no-trunc", "--filter", f"name=^/{PREFIX}-{host.name}$")
+        if existing:
+            docker(state, "start", existing)
+        else:
+            existing = _start(state, host, layout, image, slim)
+            new.append(host)
+        state.containers[host.name] = existing
+        state.save()
+    known = ""
+    for host in layout:
+        container = state.containers[host.name]
+        _set_up(state, host, container, public_key)
+        if host.cards:
+            _install_driver(state, container, driver)
+        key = docker(state, "exec", container, "cat", "/etc/ssh/ssh_host_ed25519_key.pub").split()
+        known += f"{state.address(host.number)} {key[0]} {key[1]}\n"
+        say(f"    {host.name}: {state.address(host.number)}{' (new)' if host in new else ''}")
+    write_private(KNOWN_HOSTS, known)

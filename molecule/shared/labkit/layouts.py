@@ -1,0 +1,46 @@
+"""Which hosts a lab has."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+from .state import LAB_ID
+
+CARD_MEMORY = {"NVIDIA RTX A6000": 49140, "NVIDIA GeForce RTX 3090": 24576}  # MiB
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host of the lab; `number` is the last number of its address."""
+
+    name: str
+    number: int
+    groups: tuple[str, ...]
+    cards: int = 0
+    card_model: str = "NVIDIA RTX A6000"
+    hostname: str = ""
+    sudo_password: bool = False
+
+    @property
+    def uuids(self) -> list[str]:
+        """The UUIDs of its stand-in cards: the same ones as long as the clone stays where it is."""
+        space = uuid.uuid5(uuid.NAMESPACE_DNS, LAB_ID)
+        return [f"GPU-{uuid.uuid5(space, f'{self.name}/{index}')}" for index in range(self.cards)]
+
+    @property
+    def image_archive(self) -> bool:
+        """Whether images are built here, which needs a base image to start from."""
+        return "managers" in self.groups
+
+
+LAYOUTS = {
+    "default": (
+        Host("mgr1", 11, ("managers", "postgres_server", "registry_server")),
+        # An inventory name need not be the host's own.
+        Host("cpu1", 12, ("cpu_workers",), hostname="worker-a"),
+        Host("gpu1", 13, ("gpu_workers",), cards=2),
+        Host("gpu2", 14, ("gpu_workers",), cards=4, card_model="NVIDIA GeForce RTX 3090", sudo_password=True),
+    ),
+    "single": (Host("one", 11, ("managers", "gpu_workers", "postgres_server"), cards=2),),
+}

@@ -1,0 +1,65 @@
+"""Taking the lab down: by the ids it recorded and its own label, and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from . import engine, hosts
+from .engine import docker
+from .run import LabError, phase, say, succeeds
+from .state import LAB, STATE_FILE, State, end_process
+
+
+def _inner_cgroups(state: State) -> list[Path]:
+    """Control groups of containers inside the hosts: an engine that dies with its host leaves them behind."""
+    found: list[Path] = []
+    for volume in docker(state, "volume", "ls", "--quiet", "--filter", f"label={hosts.LABEL}").split():
+        place = Path(docker(state, "volume", "inspect", "--format={{.Mountpoint}}", volume))
+        for container in place.glob("containers/*"):
+            found += Path("/sys/fs/cgroup").glob(f"*/docker/{container.name}")
+    return found
+
+
+def _remove_from_engine(state: State) -> None:
+    """Remove everything with the lab's label; the label also finds what a killed run had no time to record."""
+    leftover_cgroups = _inner_cgroups(state)
+    label = f"label={hosts.LABEL}"
+    if containers := docker(state, "ps", "--all", "--quiet", "--filter", label).split():
+        docker(state, "rm", "--force", "--volumes", *containers, timeout=300)
+    for group in leftover_cgroups:
+        # Deepest first; a control group can only be removed when it is empty.
+        for path in sorted([*(p for p in group.rglob("*") if p.is_dir()), group], reverse=True):
+            if path.exists():
+                path.rmdir()
+    if networks := docker(state, "network", "ls", "--quiet", "--filter", label).split():
+        docker(state, "network", "rm", *networks)
+    if volumes := docker(state, "volume", "ls", "--quiet", "--filter", label).split():
+        docker(state, "volume", "rm", *volumes, timeout=300)
+    if state.image:
+        # Another lab on this engine may still need it; then the engine refuses, and that is right.
+        succeeds(["docker", "--host", state.docker_host, "image", "rm", state.image])
+
+
+def down() -> None:
+    """Take down a whole or half-made lab; nothing happens when there is none."""
+    state = State.load()
+    if not STATE_FILE.exists():
+        say("no lab is up")
+        return
+    for socket in (LAB / "cp").glob("*"):
+        succeeds(["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "lab"], timeout=10)
+    with phase("hosts and network"):
+        if engine.answers(state):
+            _remove_from_engine(state)
+        elif state.network:
+            raise LabError(f"the engine at {state.docker_host} does not answer: start it, then run this again")
+    with phase("processes"):
+        for name, identity in state.processes.items():
+            end_process(identity, name)
+        engine.release(state)
+    for name in ("inventory", "ca", "packages", "cp"):
+        shutil.rmtree(LAB / name, ignore_errors=True)
+    for name in ("access.json", "ssh_key", "ssh_key.pub", "known_hosts", "resolv.conf"):
+        (LAB / name).unlink(missing_ok=True)
+    STATE_FILE.unlink()

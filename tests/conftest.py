@@ -1,0 +1,13 @@
+"""Let pytest see our module_utils under the name that Ansible gives them on a host."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import ansible.module_utils
+
+ROOT = Path(__file__).resolve().parents[1]
+
+ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
+sys.path.insert(0, str(ROOT / "library"))

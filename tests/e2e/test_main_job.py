@@ -1,0 +1,264 @@
+"""The main job on a lab that is up: from the sign-in page to a running notebook, and what it must not cost or show."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from ansible.module_utils.swarmhub.probe import SECRET_NAME
+from ansible.module_utils.swarmhub.probe_kernel import Kernel
+from ansible.module_utils.swarmhub.probe_session import TokenSession
+
+from .conftest import Lab, edit_hosts, run_playbook, secrets_seen_in
+
+SECOND_RUN_SECONDS = 15
+# A worker that is right costs the look and little more; what grows here grows with every host.
+SECOND_RUN_EVENTS_PER_HOST = 20
+HUB_MIB, PROXY_MIB, SERVERS = 260, 80, 10
+PROXY_BACK_SECONDS = 10
+UUID = r"(?:GPU|MIG)-[0-9a-fA-F-]+"
+
+
+# --- the plays -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def verified(lab: Lab) -> str:
+    """What verify.yml printed."""
+    result = run_playbook("playbooks/verify.yml", timeout=600)
+    assert result.code == 0, result.output
+    return result.output
+
+
+def seen(table: str, profile: str, step: str) -> str:
+    """The last column of a row of verify.yml's table."""
+    match = re.search(rf"- {profile}\s+{step}\s+(?:passed|one node only)\s+[\d.]+  (.*)", table)
+    assert match, f"no row '{step}' of profile {profile} in\n{table}"
+    return match[1]
+
+
+def test_verify_passes_and_a_gpu_server_sees_exactly_one_card(lab: Lab, verified: str) -> None:
+    assert re.fullmatch(UUID, seen(verified, lab.profile(cards=True), "see the profile's cards"))
+
+
+def test_a_cpu_server_sees_no_card(lab: Lab, verified: str) -> None:
+    assert seen(verified, lab.profile(cards=False), "see the profile's cards") == "none"
+
+
+def test_a_gpu_server_finds_its_file_on_another_node(lab: Lab, verified: str) -> None:
+    first, second = seen(verified, lab.profile(cards=True), "start on another node").split(", then ")
+    assert first != second
+
+
+def test_a_second_run_changes_nothing_and_is_quick(lab: Lab) -> None:
+    result = run_playbook("site.yml")
+
+    assert result.code == 0, result.output
+    assert result.changed == dict.fromkeys(lab.variables, 0), result.output
+    assert result.seconds < SECOND_RUN_SECONDS, result.output
+    assert result.events <= SECOND_RUN_EVENTS_PER_HOST * len(lab.variables), result.output
+
+
+def test_check_mode_predicts_no_change(lab: Lab) -> None:
+    result = run_playbook("site.yml", "--check", "--diff")
+
+    assert result.code == 0, result.output
+    assert result.changed == dict.fromkeys(lab.variables, 0), result.output
+    assert not re.search(r"^(--- before|\+\+\+ after)", result.output, re.MULTILINE), result.output
+
+
+# --- the secrets -----------------------------------------------------------------------------------------------------
+
+
+def test_the_stack_shows_no_secret(lab: Lab) -> None:
+    services = lab.services()
+    assert len(services) >= 2
+    shown = str(lab.inspect("service", *services))
+    for service in services:
+        for host, container in lab.containers(service):
+            shown += str(lab.inspect("container", container, host=host))
+    assert "Config" in shown
+    assert secrets_seen_in(shown) == []
+
+
+def test_a_very_verbose_run_shows_no_secret(lab: Lab) -> None:
+    result = run_playbook("site.yml", "-vvv")
+
+    assert result.code == 0
+    assert "PLAY RECAP" in result.output
+    assert secrets_seen_in(result.output) == []
+
+
+def test_the_search_finds_a_secret_that_is_there(lab: Lab) -> None:
+    assert secrets_seen_in(f"x{lab.access['api_token']}y") == ["api_token"]
+
+
+def test_a_notebook_holds_its_own_token_alone_until_it_stops(lab: Lab) -> None:
+    session = lab.add_user("e2e-token")
+    try:
+        session.start(lab.profile(cards=False))
+        session.wait_until_ready()
+        (service,) = lab.inspect("service", *lab.services(session.name))
+        container = service["Spec"]["TaskTemplate"]["ContainerSpec"]
+        environment = dict(entry.split("=", 1) for entry in container["Env"])
+        token = environment["JUPYTERHUB_API_TOKEN"]
+
+        assert secrets_seen_in(str(service)) == []
+        assert [name for name, value in environment.items() if SECRET_NAME.search(name) and value != token] == []
+        assert not container.get("Secrets")
+        assert session.token_is_accepted(token)
+
+        session.stop()
+        assert not session.token_is_accepted(token)
+    finally:
+        lab.remove_user(session)
+
+
+def test_a_second_administrator_without_the_secrets_is_refused(lab: Lab, copied_inventory: Path) -> None:
+    shutil.rmtree(copied_inventory / "secrets")
+    before = lab.docker("secret", "ls", "--quiet")
+    result = run_playbook("site.yml", inventory=copied_inventory)
+
+    assert result.code != 0
+    assert re.search(rf"\b{lab.manager}\b.*secret|secret.*\b{lab.manager}\b", result.output, re.IGNORECASE), (
+        result.output
+    )
+    assert set(result.changed.values()) <= {0}, result.output
+    assert not list(copied_inventory.glob("secrets/*"))
+    assert lab.docker("secret", "ls", "--quiet") == before
+
+
+# --- what goes wrong on a day ----------------------------------------------------------------------------------------
+
+
+def test_a_killed_proxy_serves_a_notebook_again_soon(lab: Lab, notebook: TokenSession) -> None:
+    url = f"{lab.access['url'].rstrip('/')}/{notebook.server_path}api"
+
+    def answers() -> bool:
+        """Jupyter's own answer; a missing route would be a redirect to the hub."""
+        try:
+            answer = httpx.get(url, follow_redirects=False, timeout=2)
+        except httpx.HTTPError:
+            return False
+        return answer.status_code == 200 and "version" in answer.json()
+
+    assert answers()
+    ((host, container),) = lab.containers("swarmhub_proxy")
+    killed = time.monotonic()
+    lab.ssh(host, f"kill -9 $(docker inspect --format '{{{{.State.Pid}}}}' {container})")
+    while not answers():
+        assert time.monotonic() - killed < 3 * PROXY_BACK_SECONDS, "the proxy did not come back"
+        time.sleep(0.1)
+    seconds = time.monotonic() - killed
+
+    assert lab.containers("swarmhub_proxy") != [(host, container)], "the proxy was not killed"
+    assert seconds < PROXY_BACK_SECONDS
+
+
+@pytest.mark.parametrize("action", ["restart", "reload-or-restart"])
+def test_the_firewall_spares_docker_ssh_and_a_running_kernel(lab: Lab, notebook: TokenSession, action: str) -> None:
+    ((host, _),) = lab.containers(*lab.services(notebook.name))
+    chains = "nft list chains | grep -oE 'chain DOCKER[A-Z0-9-]*' | sort -u"
+    before = lab.ssh(host, chains)
+    assert "DOCKER-USER" in before, f"{host} has no chains of Docker: {before}"
+
+    with Kernel(notebook, 30) as kernel:
+        assert kernel.run("print(6 * 7)") == "42\n"
+        lab.ssh(host, f"systemctl {action} swarmhub-firewall.service && systemctl is-active swarmhub-firewall.service")
+        assert kernel.run("print(6 * 7)") == "42\n"
+    with Kernel(notebook, 30) as kernel:
+        assert kernel.run("print(6 * 7)") == "42\n"
+    assert lab.ssh(host, chains) == before
+    assert "table inet swarmhub" in lab.ssh(host, "nft list tables")
+
+
+def test_hub_and_proxy_are_small_under_ten_servers(lab: Lab) -> None:
+    users = [lab.add_user(f"e2e-{number}") for number in range(SERVERS)]
+
+    def start(session: TokenSession) -> None:
+        session.start(lab.profile(cards=False))
+        session.wait_until_ready()
+
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(start, users))
+        running = [session.server() for session in users]
+        assert all(server and server["ready"] for server in running)
+        assert resident(lab, "swarmhub_hub", "jupyterhub") < HUB_MIB
+        assert resident(lab, "swarmhub_proxy", "configurable-http-proxy") < PROXY_MIB
+    finally:
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lab.remove_user, users))
+
+
+def resident(lab: Lab, service: str, program: str) -> float:
+    """The largest VmRSS, in MiB, among a service's processes whose command line names ``program``."""
+    ((host, container),) = lab.containers(service)
+    processes = [
+        line.split(maxsplit=1) for line in lab.docker("top", container, "-eo", "pid,args", host=host).splitlines()
+    ]
+    pids = [pid for pid, command in processes if program in command]
+    assert pids, f"{service} has no process {program}: {processes}"
+    sizes = lab.ssh(host, f"sed -n 's/^VmRSS:\\s*//p' {' '.join(f'/proc/{pid}/status' for pid in pids)}").splitlines()
+    return max(int(size.split()[0]) for size in sizes) / 1024
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+def move_out_of_reach(everything: dict[str, t.Any]) -> None:
+    """Give every host an address that leads nowhere: who contacts a host now, fails or hangs."""
+    for number, host in enumerate(everything["hosts"].values()):
+        host["ansible_host"] = f"192.0.2.{number + 1}"
+
+
+def misspell_a_group(everything: dict[str, t.Any]) -> None:
+    """gpu_workers becomes gpu_worker."""
+    everything["children"]["gpu_worker"] = everything["children"].pop("gpu_workers")
+
+
+def make_two_managers(everything: dict[str, t.Any]) -> None:
+    """A worker becomes the second manager."""
+    everything["children"]["managers"]["hosts"]["cpu1"] = None
+
+
+@pytest.mark.parametrize(("spoil", "word"), [(misspell_a_group, "gpu_worker"), (make_two_managers, "managers")])
+def test_what_the_inventory_tells_is_refused_before_any_host_is_contacted(
+    lab: Lab, copied_inventory: Path, spoil: t.Callable[[dict[str, t.Any]], None], word: str
+) -> None:
+    edit_hosts(copied_inventory, spoil)
+    edit_hosts(copied_inventory, move_out_of_reach)
+    result = run_playbook("site.yml", inventory=copied_inventory, timeout=60)
+
+    assert result.code != 0
+    assert re.search(rf"\b{word}\b", result.output), result.output
+    assert "UNREACHABLE" not in result.output
+    assert sum(counts["unreachable"] for counts in result.stats.values()) == 0
+    assert sum(result.changed.values()) == 0
+
+
+def test_a_host_that_does_not_answer_is_named_and_nothing_changes(lab: Lab, copied_inventory: Path) -> None:
+    """A file that is missing on a manager would be mended if the run went on after a worker did not answer."""
+
+    def lose_a_worker(everything: dict[str, t.Any]) -> None:
+        address = lab.variables["cpu1"]["ansible_host"]
+        everything["hosts"]["cpu1"]["ansible_host"] = address.rpartition(".")[0] + ".250"
+
+    marker = "/etc/swarmhub/secrets/api_token"
+    lab.ssh(lab.manager, f"mv {marker} {marker}.away")
+    try:
+        edit_hosts(copied_inventory, lose_a_worker)
+        result = run_playbook("site.yml", inventory=copied_inventory, timeout=120)
+
+        assert result.code != 0
+        assert re.search(r"\bcpu1\b", result.output), result.output
+        assert {host: changed for host, changed in result.changed.items() if changed} == {}, result.output
+        assert lab.ssh(lab.manager, f"test -e {marker} || echo gone").strip() == "gone"
+    finally:
+        lab.ssh(lab.manager, f"mv {marker}.away {marker}")

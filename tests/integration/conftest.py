@@ -1,0 +1,30 @@
+"""Three real engines, started once and parted from any swarm before each file of tests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import typing as t
+
+import pytest
+from engines import CARDS, Host, Hosts, Switch
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Hosts]:
+    """Start three engines that are in no swarm; stop them afterwards."""
+    if os.geteuid() != 0:
+        pytest.fail("the integration tests start Docker engines and must be run as root")
+    for program in ("dockerd", "docker", "ip", "nsenter", "unshare"):
+        if not shutil.which(program):
+            pytest.fail(f"the integration tests need the program {program} (packages docker.io, iproute2, util-linux)")
+    folder = tmp_path_factory.mktemp("engines")
+    cards = [f"--node-generic-resource=GPU={card}" for card in CARDS]
+    with contextlib.ExitStack() as stack:
+        switch = stack.enter_context(Switch())
+        yield Hosts(
+            mgr1=stack.enter_context(Host("mgr1", "10.123.0.11", folder, switch).running()),
+            mgr2=stack.enter_context(Host("mgr2", "10.123.0.12", folder, switch).running()),
+            gpu1=stack.enter_context(Host("gpu1", "10.123.0.21", folder, switch, cards).running()),
+        )

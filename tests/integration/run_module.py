@@ -1,0 +1,19 @@
+"""Run one of the modules in ``library/``: its name is the argument, its options come as JSON on standard input."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import ansible.module_utils
+from ansible.module_utils.testing import patch_module_args
+
+ROOT = Path(__file__).resolve().parents[2]
+
+ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
+sys.path.insert(0, str(ROOT / "library"))
+
+with patch_module_args(json.load(sys.stdin)):
+    importlib.import_module(sys.argv[1]).main()

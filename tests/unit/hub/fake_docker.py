@@ -1,0 +1,109 @@
+"""A Docker engine for the spawner: it keeps services, and lets each task take the states that a test scripts."""
+
+from __future__ import annotations
+
+import itertools
+import typing as t
+
+import docker.errors
+import requests
+
+Status = dict[str, t.Any]
+
+
+def not_found(what: str) -> docker.errors.NotFound:
+    return docker.errors.NotFound(
+        f"404: {what} not found", response=requests.Response(), explanation=f"{what} not found"
+    )
+
+
+def refused(words: str) -> docker.errors.APIError:
+    response = requests.Response()
+    response.status_code = 500
+    return docker.errors.APIError(words, response=response, explanation=words)
+
+
+def status(state: str, words: str = "", code: int = 0) -> Status:
+    answer: Status = {"State": state}
+    if words:
+        answer["Err"] = words
+    if code:
+        answer["ContainerStatus"] = {"ExitCode": code}
+    return answer
+
+
+class FakeDocker:
+    """Answers the methods of ``docker.APIClient`` that the hub uses."""
+
+    def __init__(self) -> None:
+        self.script: list[Status] = [status("running")]
+        self.created: list[dict[str, t.Any]] = []
+        self.removed: list[str] = []
+        self.live: dict[str, dict[str, t.Any]] = {}
+        self.failure: Exception | None = None
+        self.refusal: Exception | None = None
+        self.extra_tasks: list[dict[str, t.Any]] = []
+        self.desired = "running"
+        self._ids = itertools.count(1)
+
+    def create_service(self, **arguments: t.Any) -> dict[str, str]:
+        self._answer()
+        if self.refusal:
+            raise self.refusal
+        service_id = f"service{next(self._ids)}"
+        self.created.append(arguments)
+        self.live[service_id] = {
+            "ID": service_id,
+            "CreatedAt": "2026-01-01T00:00:00.123456789Z",
+            "Spec": {"Name": arguments["name"], "Labels": arguments["labels"]},
+            "script": list(self.script),
+        }
+        return {"ID": service_id}
+
+    def tasks(self, filters: dict[str, str] | None = None) -> list[dict[str, t.Any]]:
+        self._answer()
+        if filters and filters["service"] not in self.live:
+            raise not_found("service")
+        wanted = [self.live[filters["service"]]] if filters else list(self.live.values())
+        return [self._task(service) for service in wanted if service["script"]] + self.extra_tasks
+
+    def inspect_task(self, task_id: str) -> dict[str, t.Any]:
+        self._answer()
+        raise not_found("task")
+
+    def remove_service(self, name: str) -> None:
+        self._answer()
+        for service_id, service in list(self.live.items()):
+            if name in (service_id, service["Spec"]["Name"]):
+                del self.live[service_id]
+                self.removed.append(name)
+                return
+        raise not_found("service")
+
+    def services(self, filters: dict[str, str]) -> list[dict[str, t.Any]]:
+        self._answer()
+        key, _, value = filters["label"].partition("=")
+        return [service for service in self.live.values() if service["Spec"]["Labels"].get(key) == value]
+
+    def nodes(self) -> list[dict[str, t.Any]]:
+        self._answer()
+        return [{"ID": f"id-{name}", "Description": {"Hostname": name}} for name in ("cpu1", "gpu1", "twin", "twin")]
+
+    def inspect_node(self, node_id: str) -> dict[str, t.Any]:
+        return {"ID": node_id, "Description": {"Hostname": "cpu1"}}
+
+    def _task(self, service: dict[str, t.Any]) -> dict[str, t.Any]:
+        script = service["script"]
+        now = script.pop(0) if len(script) > 1 else script[0]
+        return {
+            "ID": f"task-{service['ID']}",
+            "ServiceID": service["ID"],
+            "CreatedAt": "2026-01-01T00:00:00Z",
+            "NodeID": "" if now["State"] in ("new", "pending") else "id-cpu1",
+            "DesiredState": self.desired,
+            "Status": now,
+        }
+
+    def _answer(self) -> None:
+        if self.failure:
+            raise self.failure

@@ -1,0 +1,90 @@
+"""The service of a notebook."""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+
+from swarmhub_hub.service import service_arguments
+from swarmhub_hub.settings import Profile, Settings
+
+
+def build(settings: Settings, profile: Profile, **changes: t.Any) -> dict[str, t.Any]:
+    arguments: dict[str, t.Any] = {
+        "name": "swarmhub-nb-alice-1",
+        "user": "alice",
+        "server": "",
+        "environment": {"JUPYTERHUB_API_TOKEN": "t", "NVIDIA_VISIBLE_DEVICES": "all"},
+        "command": ["jupyterhub-singleuser"],
+        "mounts": [{"Type": "bind"}],
+    }
+    return service_arguments(settings, profile, **{**arguments, **changes})
+
+
+def environment(service: dict[str, t.Any]) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in service["task_template"]["ContainerSpec"]["Env"])
+
+
+def test_a_cpu_notebook_sees_no_card(settings: Settings) -> None:
+    service = build(settings, settings.profiles[0])
+    env = environment(service)
+    assert (env["NVIDIA_VISIBLE_DEVICES"], env["DOCKER_RESOURCE_GPU"]) == ("void", "void")
+    assert "GenericResources" not in service["task_template"]["Resources"]["Reservations"]
+
+
+def test_a_gpu_notebook_has_its_reservation_only(settings: Settings) -> None:
+    service = build(settings, settings.profiles[1])
+    env = environment(service)
+    assert env["NVIDIA_VISIBLE_DEVICES"] == "void"
+    assert "DOCKER_RESOURCE_GPU" not in env
+    assert env["A"] == "b"
+    assert service["task_template"]["Resources"]["Reservations"]["GenericResources"] == [
+        {"DiscreteResourceSpec": {"Kind": "GPU", "Value": 1}}
+    ]
+    assert service["task_template"]["Placement"]["Constraints"] == [
+        "node.labels.calculation_type==gpu",
+        "node.labels.gpu_model==A100",
+    ]
+
+
+def test_limits_reservations_and_shared_memory(settings: Settings) -> None:
+    cpu, gpu = (build(settings, profile)["task_template"] for profile in settings.profiles)
+    assert cpu["Resources"] == {
+        "Limits": {"NanoCPUs": 2 * 10**9, "MemoryBytes": 2 * 2**30},
+        "Reservations": {"NanoCPUs": 5 * 10**8, "MemoryBytes": 512 * 2**20},
+    }
+    assert cpu["ContainerSpec"]["Mounts"] == [{"Type": "bind"}]
+    assert gpu["ContainerSpec"]["Mounts"][1] == {
+        "Type": "tmpfs",
+        "Target": "/dev/shm",  # noqa: S108
+        "TmpfsOptions": {"SizeBytes": 2**30, "Mode": 0o1777},
+    }
+
+
+def test_what_every_notebook_has(settings: Settings) -> None:
+    service = build(settings, settings.profiles[0])
+    container = service["task_template"]["ContainerSpec"]
+    assert container["CapabilityDrop"] == ["CAP_NET_RAW"]
+    assert "CapabilityAdd" not in container
+    assert container["Init"] is True
+    assert container["StopGracePeriod"] == 10 * 10**9
+    assert service["task_template"]["RestartPolicy"] == {"Condition": "none"}
+    assert service["task_template"]["Networks"] == [{"Target": "swarmhub"}]
+    assert service["endpoint_spec"] == {"Mode": "dnsrr"}
+    assert service["labels"] == {
+        "swarmhub.cluster": "test",
+        "swarmhub.user": "alice",
+        "swarmhub.server": "",
+        "swarmhub.profile": "cpu",
+    }
+
+
+def test_nothing_is_shared_between_two_starts(settings: Settings) -> None:
+    first = build(settings, settings.profiles[0], node_id="id-cpu1")
+    first["task_template"]["Placement"]["Constraints"].append("mine")
+    second = build(settings, settings.profiles[0])
+    assert second["task_template"]["Placement"]["Constraints"] == ["node.labels.calculation_type==cpu"]
+    third = copy.deepcopy(second)
+    second["labels"]["x"] = "y"
+    second["task_template"]["ContainerSpec"]["Env"].append("X=y")
+    assert build(settings, settings.profiles[0]) == third

@@ -1,0 +1,75 @@
+"""hub.json: what is read, and how it complains."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+from swarmhub_hub.settings import Settings, SettingsError, load_settings, parse_settings
+
+
+def test_a_profile_takes_the_notebook_image_and_sizes_in_bytes(settings: Settings) -> None:
+    cpu, gpu = settings.profiles
+    assert (cpu.image, cpu.mem_limit, cpu.cpu_guarantee) == ("notebook:1", 2 * 2**30, 0.5)
+    assert (gpu.image, gpu.mem_limit, gpu.gpus, gpu.groups) == ("torch:1", None, 1, ("gpu-users",))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("network",), None, "network: is missing"),
+        (("network",), "", "network: is empty"),
+        (("endpoint_mode",), "both", "endpoint_mode: is 'both'; write one of dnsrr, vip"),
+        (("surprise",), 1, "surprise: is no key that the hub knows"),
+        (("start_timeout",), 5, "start_timeout: is 5"),
+        (("start_timeout",), True, "start_timeout: is True; write a whole number"),
+        (("admin_users",), [], "admin_users: is empty"),
+        (("admin_users",), "admin", "admin_users: is 'admin'; write a list"),
+        (("homes", "driver"), "cifs", "homes.driver: is 'cifs'"),
+        (("homes", "driver"), "nfs4", "homes.nfs_host: is empty"),
+        (("homes", "path"), "homes", "homes.path: is 'homes'; write an absolute path"),
+        (("profiles",), [], "profiles: is empty"),
+        (("profiles", 1, "slug"), "cpu", "slug 'cpu' is there twice"),
+        (("profiles", 1, "slug"), "Big One", "slug 'Big One' may hold only"),
+        (("profiles", 1, "default"), True, "more than one has default"),
+        (("profiles", 1, "gpus"), -1, "profiles[1].gpus: is -1"),
+        (("profiles", 1, "gpus"), "all", "profiles[1].gpus: is 'all'; write a whole number"),
+        (("profiles", 1, "slot"), 1, "profiles[1].slot: is no key"),
+        (("profiles", 0, "spawner_override", "mem_limit"), "2X", "profiles[0].spawner_override.mem_limit: is '2X'"),
+        (("profiles", 0, "spawner_override", "cpu_limit"), 0, "profiles[0].spawner_override.cpu_limit: is 0"),
+        (("profiles", 0, "spawner_override", "gpu"), 1, "profiles[0].spawner_override.gpu: is no key"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_key(
+    raw: dict[str, t.Any], path: tuple[t.Any, ...], value: t.Any, words: str
+) -> None:
+    place: t.Any = raw
+    for key in path[:-1]:
+        place = place[key]
+    if value is None:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    with pytest.raises(SettingsError) as caught:
+        parse_settings(raw)
+    assert words in str(caught.value)
+
+
+def test_the_file_comes_before_the_seeds_variables(raw: dict[str, t.Any], tmp_path: Path) -> None:
+    path = tmp_path / "hub.json"
+    path.write_text(json.dumps(raw))
+    assert load_settings(path, {"SPAWNER_NETWORK_NAME": "other"}).network == "swarmhub"
+
+
+def test_without_file_and_variables_the_hub_says_what_it_needs(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="SPAWNER_NETWORK_NAME"):
+        load_settings(tmp_path / "hub.json", {})
+
+
+def test_a_file_that_is_no_json(tmp_path: Path) -> None:
+    path = tmp_path / "hub.json"
+    path.write_text("{")
+    with pytest.raises(SettingsError, match="is not JSON"):
+        load_settings(path, {})

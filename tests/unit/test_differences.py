@@ -1,0 +1,84 @@
+"""What a role wants against what a look found."""
+
+from __future__ import annotations
+
+import hashlib
+import typing as t
+
+from ansible.module_utils.swarmhub.differences import differences, names, sentences
+
+OWNED: dict[str, t.Any] = {
+    "engine": {
+        "packages": ["docker.io"],
+        "held": ["runc"],
+        "directories": [{"path": "/etc/docker", "mode": "0755"}],
+        "files": [{"path": "/etc/docker/daemon.json", "content": "{}", "mode": "0644"}, {"path": "/old", "absent": True}],
+        "units": [{"name": "docker.service", "after": ["/etc/docker/daemon.json"]}],
+        "sysctls": {"net.ipv4.ip_forward": 1},
+        "look_also": ["/etc/docker/certs.d/*"],
+        "facts": {"the database is missing": True},
+    }
+}
+
+
+def right() -> dict[str, t.Any]:
+    common = {"owner": "root", "group": "root"}
+    return {
+        "packages": {"docker.io": {"version": "1", "held": False}, "runc": {"version": "1", "held": True}},
+        "files": {
+            "/etc/docker": {"type": "directory", "mode": "0755", "mtime": 1.0, "sha256": None, **common},
+            "/etc/docker/daemon.json": {
+                "type": "file",
+                "mode": "0644",
+                "mtime": 5.0,
+                "sha256": hashlib.sha256(b"{}").hexdigest(),
+                **common,
+            },
+            "/old": None,
+        },
+        "units": {"docker.service": {"enabled": True, "active": True, "since": 10.0}},
+        "sysctls": {"net.ipv4.ip_forward": "1"},
+    }
+
+
+def found(state: dict[str, t.Any], owned: dict[str, t.Any] = OWNED) -> dict[str, dict[str, str]]:
+    by_role = differences(owned, state)
+    return {kind: value for kind, value in by_role.get("engine", {}).items() if value}
+
+
+def test_a_host_that_is_right_differs_in_nothing() -> None:
+    assert differences(OWNED, right()) == {}
+
+
+def test_names_carry_no_content() -> None:
+    asked = names(OWNED)
+    assert asked["files"] == ["/etc/docker", "/etc/docker/certs.d/*", "/etc/docker/daemon.json", "/old"]
+    assert asked["packages"] == ["docker.io", "runc"]
+    assert "{}" not in str(asked)
+
+
+def test_each_kind_of_difference_is_found_alone() -> None:
+    daemon = "/etc/docker/daemon.json"
+    cases: list[tuple[t.Callable[[dict[str, t.Any]], t.Any], str, str]] = [
+        (lambda s: s["packages"].pop("docker.io"), "packages", "docker.io"),
+        (lambda s: s["packages"]["runc"].update(held=False), "held", "runc"),
+        (lambda s: s["files"].update({"/etc/docker": None}), "directories", "/etc/docker"),
+        (lambda s: s["files"][daemon].update(sha256="x"), "files", daemon),
+        (lambda s: s["files"][daemon].update(mode="0600"), "files", daemon),
+        (lambda s: s["files"][daemon].update(owner="ops"), "files", daemon),
+        (lambda s: s["files"].update({"/old": s["files"][daemon]}), "files", "/old"),
+        (lambda s: s["units"]["docker.service"].update(enabled=False), "units", "docker.service"),
+        (lambda s: s["units"]["docker.service"].update(active=False), "units", "docker.service"),
+        (lambda s: s["units"]["docker.service"].update(since=4.0), "restart", "docker.service"),
+        (lambda s: s["sysctls"].update({"net.ipv4.ip_forward": "0"}), "sysctls", "net.ipv4.ip_forward"),
+    ]
+    for change, kind, name in cases:
+        state = right()
+        change(state)
+        assert list(found(state)) == [kind], (kind, name)
+        assert list(found(state)[kind]) == [name]
+
+
+def test_a_fact_that_does_not_hold_is_a_sentence() -> None:
+    owned = {"postgres": {"facts": {"the database is missing": False}}}
+    assert sentences(differences(owned, right())) == ["postgres: the database is missing"]

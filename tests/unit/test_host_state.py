@@ -1,0 +1,65 @@
+"""The look, at the machine that runs the tests."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import typing as t
+from pathlib import Path
+
+from ansible.module_utils.swarmhub import host_state
+
+NOTHING: dict[str, t.Any] = {
+    "packages": [],
+    "files": [],
+    "units": [],
+    "sysctls": [],
+    "secrets_dir": None,
+    "cards": False,
+    "exports": False,
+    "firewall": None,
+    "postgres": None,
+}
+
+
+def test_a_look_finds_what_is_there_and_names_what_is_not(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.write_text("content")
+    here.chmod(0o640)
+    state = host_state.look(
+        {
+            **NOTHING,
+            "packages": ["dpkg", "no-such-package"],
+            "files": [str(here), str(tmp_path / "missing"), str(tmp_path), f"{tmp_path}/h*"],
+            "sysctls": ["net.ipv4.ip_forward", "net.no.such"],
+        }
+    )
+    assert list(state["packages"]) == ["dpkg"]
+    assert state["files"][str(here)]["sha256"] == hashlib.sha256(b"content").hexdigest()
+    assert state["files"][str(here)]["mode"] == "0640"
+    assert state["files"][str(tmp_path)]["type"] == "directory"
+    assert state["files"][str(tmp_path / "missing")] is None
+    assert state["sysctls"]["net.ipv4.ip_forward"] in ("0", "1")
+    assert state["sysctls"]["net.no.such"] is None
+    assert state["memory_mb"] > 0
+    assert abs(state["time"] - time.time()) < 60
+
+
+def test_secrets_come_back_as_fingerprints_only(tmp_path: Path) -> None:
+    (tmp_path / "cookie_secret").write_text("c" * 64)
+    (tmp_path / "db_password").write_text("hunter2")
+    found = host_state.fingerprints(str(tmp_path))
+    assert set(found) == {"cookie_secret", "db_password"}
+    assert "hunter2" not in str(found)
+    (tmp_path / "cookie_secret").write_text("d" * 64)
+    assert host_state.fingerprints(str(tmp_path))["db_password"] != found["db_password"]
+
+
+def test_a_swarm_resource_that_is_commented_out_does_not_count_as_set(tmp_path: Path, monkeypatch: t.Any) -> None:
+    config = tmp_path / "config.toml"
+    monkeypatch.setattr(host_state, "TOOLKIT_CONFIG", config)
+    assert host_state.swarm_resource() == ""
+    config.write_text('#swarm-resource = "DOCKER_RESOURCE_GPU"\n')
+    assert host_state.swarm_resource() == ""
+    config.write_text('swarm-resource = "DOCKER_RESOURCE_GPU"\n[x]\n')
+    assert host_state.swarm_resource() == "DOCKER_RESOURCE_GPU"

@@ -1,0 +1,83 @@
+"""Which nodes a profile fits, and the table at the end of verify.yml."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible.module_utils.swarmhub.probe_nodes import met, probe_profiles
+from ansible.module_utils.swarmhub.probe_report import table
+
+
+def node(
+    name: str, cards: int = 0, state: str = "ready", availability: str = "active", **labels: str
+) -> dict[str, t.Any]:
+    resources = [{"NamedResourceSpec": {"Kind": "GPU", "Value": f"GPU-{index}"}} for index in range(cards)]
+    return {
+        "ID": f"id-{name}",
+        "Spec": {"Role": "worker", "Availability": availability, "Labels": labels},
+        "Status": {"State": state, "Addr": "10.0.0.1"},
+        "Description": {
+            "Hostname": name,
+            "Platform": {"OS": "linux", "Architecture": "x86_64"},
+            "Engine": {"Labels": {"disk": "ssd"}},
+            "Resources": {"GenericResources": resources} if cards else {},
+        },
+    }
+
+
+NODES = [
+    node("gpu2", 4, calculation_type="gpu", gpu_model="b"),
+    node("gpu1", 2, calculation_type="gpu", gpu_model="a"),
+    node("down", 8, state="down", calculation_type="gpu"),
+    node("drained", 8, availability="drain", calculation_type="gpu"),
+    node("cpu1", calculation_type="cpu"),
+]
+
+
+@pytest.mark.parametrize(
+    ("profile", "nodes"),
+    [
+        ({"constraints": ["node.labels.calculation_type==cpu"]}, ["cpu1"]),
+        ({"constraints": ["node.labels.calculation_type == GPU"], "gpus": 1}, ["gpu1", "gpu2"]),
+        ({"gpus": 3}, ["gpu2"]),
+        ({"gpus": 1, "gpu_model": "a"}, ["gpu1"]),
+        ({"gpus": 9}, []),
+        ({"constraints": ["node.hostname!=cpu1", "engine.labels.disk==ssd"]}, ["gpu1", "gpu2"]),
+    ],
+)
+def test_a_profile_fits_the_nodes_that_swarm_would_choose(profile: dict[str, t.Any], nodes: list[str]) -> None:
+    assert probe_profiles([{"slug": "x", **profile}], NODES) == [
+        {"slug": "x", "gpus": profile.get("gpus", 0), "nodes": nodes}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("constraint", "expected"),
+    [
+        ("node.role==worker", True),
+        ("node.role==manager", False),
+        ("node.labels.none!=x", True),
+        ("node.id==id-cpu1", True),
+    ],
+)
+def test_constraints_are_read_as_swarm_reads_them(constraint: str, expected: bool) -> None:
+    assert met(constraint, NODES[-1]) is expected
+
+
+@pytest.mark.parametrize("constraint", ["node.labels.a=b", "node.colour==blue"])
+def test_what_swarm_would_refuse_is_refused(constraint: str) -> None:
+    with pytest.raises(ValueError, match="constraint"):
+        met(constraint, NODES[0])
+
+
+def test_the_table_is_aligned() -> None:
+    rows = [
+        {"profile": "", "step": "sign in", "outcome": "passed", "seconds": 0.3, "detail": "by the sign-in page"},
+        {"profile": "gpu", "step": "stop", "outcome": "one node only", "seconds": 12.0, "detail": ""},
+    ]
+    assert table(rows) == [
+        "PROFILE  STEP     OUTCOME        SECONDS  SEEN",
+        "-        sign in  passed             0.3  by the sign-in page",
+        "gpu      stop     one node only     12.0  -",
+    ]

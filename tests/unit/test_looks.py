@@ -1,0 +1,148 @@
+"""The rules on what a look at the hosts found, each against a cluster that is right but for one thing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.swarmhub.findings import Finding, render_findings
+from ansible.module_utils.swarmhub.inventory import settings_of, user_options
+from ansible.module_utils.swarmhub.looks import check_hosts, version
+
+OPTIONS = user_options(Path(__file__).parents[2] / "roles")
+GROUPS = {"managers": ["mgr1"], "cpu_workers": ["cpu1"], "gpu_workers": ["gpu1", "gpu2"], "nfs_server": ["store"]}
+HOSTS = ("mgr1", "cpu1", "gpu1", "gpu2", "store")
+PROFILES = [
+    {"display_name": "CPU", "constraints": ["node.labels.calculation_type==cpu"]},
+    {"display_name": "GPU", "gpus": 2, "constraints": ["node.labels.calculation_type==gpu"]},
+]
+
+
+def look(number: int) -> dict[str, Any]:
+    """Return a good look at a host; GPU workers have ``number - 12`` cards."""
+    cards = [{"uuid": f"GPU-{number}-{card}", "name": "RTX", "memory_mb": 1} for card in range(max(0, number - 12))]
+    return {
+        "distribution": {"id": "debian", "version": "13"},
+        "addresses": [f"10.77.0.{number}/24"],
+        "routes": ["10.77.0.0/24", "192.168.9.1"],
+        "time": 1_700_000_000.0 + number,
+        "memory_mb": 8192,
+        "cpus": 4,
+        "disk": {"/var/lib/docker": {"free_mb": 50_000}},
+        "packages": {},
+        "machine_id": f"id{number}",
+        "engine": {"version": "26.1.5+dfsg1"},
+        "swarm": {"state": "active", "cluster_id": "ours" if number == 11 else ""},
+        "cards": cards if number in (13, 14) else [],
+    }
+
+
+def findings(
+    host: str = "mgr1",
+    seen: dict[str, Any] | None = None,
+    variables: dict[str, Any] | None = None,
+    all_seen: dict[str, Any] | None = None,
+    **settings: Any,
+) -> list[Finding]:
+    """Check the good cluster with these answers and variables of one host, these of all, and these settings."""
+    looks = {name: {**look(number), **(all_seen or {})} for number, name in enumerate(HOSTS, start=11)}
+    looks[host].update(seen or {})
+    hostvars: dict[str, dict[str, Any]] = {name: {} for name in HOSTS}
+    hostvars[host] = variables or {}
+    complete = settings_of({"cluster_cidrs": ["10.77.0.0/24"], "hub_profiles": PROFILES, **settings}, OPTIONS)
+    return check_hosts(looks, {**GROUPS, "all": list(HOSTS)}, hostvars, complete)
+
+
+def only(found: list[Finding]) -> Finding:
+    """Return the one finding that there must be."""
+    assert len(found) == 1, render_findings(found)
+    return found[0]
+
+
+def test_a_good_cluster_and_a_new_one_are_right() -> None:
+    assert findings() == []
+    assert findings(all_seen={"engine": None, "swarm": {"state": "inactive"}}) == []
+
+
+def test_versions() -> None:
+    assert [version(text) for text in ("26.1.5+dfsg1", "5:27.3.1-1", "")] == [(26, 1, 5), (5,), ()]
+
+
+@pytest.mark.parametrize(
+    ("host", "seen", "key", "severity"),
+    [
+        ("cpu1", {"distribution": {"id": "fedora", "version": "42"}}, "distribution", "error"),
+        ("cpu1", {"distribution": {"id": "debian", "version": "11"}}, "distribution", "error"),
+        ("gpu1", {"distribution": {"id": "debian", "version": "12"}}, "distribution", "error"),
+        ("cpu1", {"distribution": {"id": "ubuntu", "version": "24.04"}}, "distribution", "warning"),
+        ("gpu1", {"engine": {"version": "25.0.2"}}, "engine", "error"),
+        ("cpu1", {"engine": {"version": "28.2.2"}}, "engine", "warning"),
+        ("cpu1", {"engine": {"version": "29.1.0"}}, "engine", "warning"),
+        ("cpu1", {"addresses": ["10.78.0.12/24"], "routes": []}, "cluster_cidrs", "error"),
+        ("cpu1", {"addresses": ["10.77.0.12/24", "10.77.0.99/24"]}, "swarm_node_address", "error"),
+        ("cpu1", {"routes": ["10.0.0.0/8"]}, "hub_network_cidr", "error"),
+        ("cpu1", {"addresses": ["10.77.0.12/24", "172.30.4.1/24"]}, "docker_engine_address_pool", "error"),
+        ("cpu1", {"disk": {"/var/lib/docker": {"free_mb": 9_000}}}, "/var/lib/docker", "warning"),
+        ("cpu1", {"disk": {"/var/lib/docker": {"free_mb": 900}}}, "/var/lib/docker", "error"),
+        ("cpu1", {"time": 1_700_000_100.0}, "clock", "error"),
+        ("cpu1", {"machine_id": "id11"}, "/etc/machine-id", "error"),
+        ("cpu1", {"swarm": {"state": "active", "cluster_id": "theirs"}}, "swarm", "error"),
+        ("gpu1", {"cards": []}, "gpu_workers", "error"),
+        ("gpu2", {"cards": [{"uuid": "GPU-a"}]}, "hub_profiles[1].gpus", "error"),
+    ],
+)
+def test_what_a_host_shows(host: str, seen: dict[str, Any], key: str, severity: str) -> None:
+    found = [finding for finding in findings(host, seen) if finding.key == key]
+    assert only(found).severity == severity
+    assert host in found[0].host or key.startswith("hub_profiles")
+
+
+def test_what_is_right_elsewhere() -> None:
+    assert findings("cpu1", {"distribution": {"id": "debian", "version": "12"}}) == []
+    assert findings("cpu1", {"engine": {"version": "20.10.24"}}) == []
+    assert findings("store", {"addresses": ["10.77.0.15/24", "10.77.0.99/32"]}) == []
+    assert findings("store", {"disk": {"/var/lib/docker": {"free_mb": 900}}}) == []
+
+
+def test_the_address_for_the_swarm() -> None:
+    seen = {"addresses": ["10.77.0.12/24", "10.77.0.99/24"]}
+    assert findings("cpu1", seen, {"swarm_node_address": "10.77.0.99"}) == []
+    assert only(findings("cpu1", seen, {"swarm_node_address": "10.77.0.98"})).key == "swarm_node_address"
+
+
+def test_a_collision_is_said_once_for_all_hosts() -> None:
+    finding = only(findings(all_seen={"routes": ["10.10.2.0/24"]}))
+    assert (finding.key, finding.host) == ("hub_network_cidr", ", ".join(HOSTS))
+
+
+def test_a_worker_of_another_swarm_while_no_manager_is_in_one() -> None:
+    found = findings("cpu1", {"swarm": {"state": "active"}}, all_seen={"swarm": {"state": "inactive"}})
+    assert (only(found).host, found[0].key) == ("cpu1", "swarm")
+
+
+def test_cards_wait_for_their_driver() -> None:
+    assert findings("gpu1", {"cards": []}, {"gpu_driver_packages": ["nvidia-driver"]}) == []
+
+
+def test_an_excluded_card_must_be_there_and_is_not_given_away() -> None:
+    assert only(findings("gpu1", variables={"gpu_exclude": ["GPU-x"]})).key == "gpu_exclude"
+    assert only(findings("gpu2", variables={"gpu_exclude": ["GPU-14-0"]})).key == "hub_profiles[1].gpus"
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "severity"),
+    [
+        ({"mem_limit": "9G"}, "mem_limit", "warning"),
+        ({"mem_guarantee": "9G"}, "mem_guarantee", "error"),
+        ({"cpu_limit": 5}, "cpu_limit", "error"),
+        ({"cpu_guarantee": 4.5}, "cpu_guarantee", "error"),
+    ],
+)
+def test_profiles_larger_than_any_node(override: dict[str, Any], key: str, severity: str) -> None:
+    finding = only(findings(hub_profiles=[{"display_name": "X", "spawner_override": override}]))
+    assert (finding.key, finding.severity) == (f"hub_profiles[0].spawner_override.{key}", severity)
+
+
+def test_profiles_as_large_as_a_node_fit() -> None:
+    assert findings(hub_profiles=[{"display_name": "X", "spawner_override": {"mem_limit": "8G", "cpu_limit": 4}}]) == []
