@@ -14,7 +14,18 @@ PROJECT = Path(__file__).resolve().parents[1]
 # On the controller nobody else puts our module_utils where Ansible's are.
 ansible.module_utils.__path__.append(str(PROJECT / "module_utils"))
 
-from ansible.module_utils.swarmhub import cluster, differences, probe_nodes, probe_report, profiles, secrets  # noqa: E402
+from ansible.module_utils.swarmhub import (  # noqa: E402 - found by way of the path above
+    cluster,
+    differences,
+    findings,
+    inventory,
+    looks,
+    probe_nodes,
+    probe_report,
+    profiles,
+    secrets,
+    seed_strings,
+)
 from ansible.module_utils.swarmhub.host_state import FINGERPRINT_KEY, fingerprint  # noqa: E402
 
 File = dict[str, t.Any]
@@ -52,7 +63,8 @@ def apt_sources(sources: Iterable[Mapping[str, str]]) -> list[File]:
 def ca_files(paths: Iterable[str], directory: str) -> list[File]:
     """Return the files that put the controller's PEM files ``paths`` into the host's ``directory``."""
     return [
-        {"path": f"{directory}/{Path(path).stem}.crt", "content": Path(path).read_text(), "mode": "0644"} for path in paths
+        {"path": f"{directory}/{Path(path).stem}.crt", "content": Path(path).read_text(), "mode": "0644"}
+        for path in paths
     ]
 
 
@@ -61,9 +73,7 @@ def docker_config(auths: Iterable[Mapping[str, str]]) -> str:
     return json.dumps(
         {
             "auths": {
-                each["registry"]: {
-                    "auth": base64.b64encode(f"{each['username']}:{each['password']}".encode()).decode()
-                }
+                each["registry"]: {"auth": base64.b64encode(f"{each['username']}:{each['password']}".encode()).decode()}
                 for each in auths
             }
         }
@@ -86,6 +96,17 @@ def kept_secrets(looks: Mapping[str, t.Any], managers: Iterable[str]) -> dict[st
     return {host: looks[host]["secrets"] for host in managers if looks.get(host, {}).get("secrets")}
 
 
+def check_inventory(groups: t.Any, hostvars: t.Any, play_hosts: Iterable[str]) -> str:
+    """Return all that is wrong with what the user wrote, as one text."""
+    return findings.render_findings(inventory.check_everything(groups, hostvars, play_hosts, PROJECT / "roles"))
+
+
+def check_hosts(looked: Mapping[str, t.Any], groups: t.Any, hostvars: t.Any) -> dict[str, str]:
+    """Return what the look tells of hosts that do not fit, as ``{"errors": text, "warnings": text}``."""
+    settings = inventory.cluster_settings(groups, hostvars, PROJECT / "roles")
+    return findings.report(looks.check_hosts(looked, groups, hostvars, settings))
+
+
 class FilterModule:
     """Ansible's entry point."""
 
@@ -95,6 +116,8 @@ class FilterModule:
             "swarmhub_address": cluster.address_within,
             "swarmhub_apt_sources": apt_sources,
             "swarmhub_ca_files": ca_files,
+            "swarmhub_check_hosts": check_hosts,
+            "swarmhub_check_inventory": check_inventory,
             "swarmhub_differences": differences.differences,
             "swarmhub_docker_config": docker_config,
             "swarmhub_fingerprints": fingerprints,
@@ -110,8 +133,11 @@ class FilterModule:
             "swarmhub_no_answer": cluster.unreachable_message,
             "swarmhub_probe_profiles": probe_nodes.probe_profiles,
             "swarmhub_probe_table": probe_report.table,
-            "swarmhub_secrets_mismatch": lambda values, directory, kept: secrets.mismatch(Path(directory), values, kept),
+            "swarmhub_secrets_mismatch": lambda values, directory, kept: secrets.mismatch(
+                Path(directory), values, kept
+            ),
             "swarmhub_seed": cluster.seed_manager,
+            "swarmhub_seed_strings": seed_strings.seed_strings,
             "swarmhub_sentences": differences.sentences,
             "swarmhub_silent": silent,
             "swarmhub_states": states,

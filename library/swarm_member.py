@@ -62,7 +62,9 @@ options:
     type: list
     elements: str
   subnet_size:
-    description: Mask length of the networks cut from O(default_addr_pool). A swarm keeps it for life.
+    description:
+      - Mask length of the networks cut from O(default_addr_pool). A swarm keeps it for life.
+      - A new swarm gets 24 where nothing is given, as from the engine's own command line.
     type: int
   dispatcher_heartbeat:
     description: Seconds between two heartbeats of a node. A node is Down after about three were missed.

@@ -96,7 +96,9 @@ def gpu_labels(cards: Iterable[Facts]) -> dict[str, str]:
 def node_labels(groups: Iterable[str], variables: Facts, cards: Iterable[Facts] = ()) -> dict[str, str]:
     """Return the labels of a node: ``calculation_type`` (by group unless set), its ``node_labels``, and its cards'."""
     mine = set(groups)
-    kind = variables.get("calculation_type") or ("gpu" if "gpu_workers" in mine else "cpu" if "cpu_workers" in mine else "")
+    kind = variables.get("calculation_type") or (
+        "gpu" if "gpu_workers" in mine else "cpu" if "cpu_workers" in mine else ""
+    )
     own = variables.get("node_labels") or {}
     return {
         **{str(name): str(value) for name, value in own.items()},

@@ -61,7 +61,9 @@ class DockerEngine:
             import docker.errors
             import requests
         except ImportError as error:
-            raise EngineError("", "", 0, f"the Docker SDK for Python is missing (package python3-docker): {error}") from error
+            raise EngineError(
+                "", "", 0, f"the Docker SDK for Python is missing (package python3-docker): {error}"
+            ) from error
         self._network_errors = (requests.exceptions.RequestException, docker.errors.DockerException)
         try:
             self._client = docker.APIClient(base_url=docker_host, version="auto", timeout=timeout)

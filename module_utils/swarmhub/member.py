@@ -15,6 +15,7 @@ from ansible.module_utils.swarmhub.swarm import Refused, Standing, update, wait_
 SWARM_PORT = 2377
 CONNECT_TIMEOUT = 3.0  # seconds; managers are in the same LAN
 ROLE_TIMEOUT = 10.0  # seconds until a joined node shows the role that its token gave it
+DEFAULT_SUBNET_SIZE = 24  # mask length; what `docker swarm init` sends
 NANOSECONDS = 1_000_000_000
 NO_TOKENS = {"worker": "", "manager": "", "unlock_key": ""}
 
@@ -159,7 +160,8 @@ def _enter(engine: Engine, wanted: Wanted, here: Standing) -> Standing:
                 **_addresses(wanted),
                 "DataPathPort": wanted["data_path_port"] or 0,
                 "DefaultAddrPool": wanted["default_addr_pool"] or [],
-                "SubnetSize": wanted["subnet_size"] or 0,
+                # A pool without a size leaves the engine with no allocator, and the swarm with no networks.
+                "SubnetSize": wanted["subnet_size"] or DEFAULT_SUBNET_SIZE,
                 "Spec": with_settings({}, wanted),
             },
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from ansible.module_utils.swarmhub.host_state import fingerprint, FINGERPRINT_KEY
 
 ALPHABET = string.ascii_letters + string.digits
-REGISTRY_USER = "swarmhub"
+REGISTRY_USER = "swarmhub-nodes"
 CERTIFICATE_DAYS = 3650
 
 
@@ -139,9 +139,7 @@ def mismatch(directory: Path, values: Mapping[str, str], kept: Mapping[str, Mapp
     for manager, names in kept.items():
         other = sorted(name for name in names if name in own and own[name] != names[name])
         if other:
-            return (
-                f"{', '.join(other)} in {directory} are not the secrets that the cluster carries. {cure(directory, manager)}"
-            )
+            return f"{', '.join(other)} in {directory} are not the secrets that the cluster carries. {cure(directory, manager)}"
     return ""
 
 

@@ -92,5 +92,9 @@ def test_images_are_those_of_the_profiles_that_fit() -> None:
     def profile(image: str, *constraints: str) -> dict[str, object]:
         return {"spawner_override": {"image": image}, "constraints": list(constraints)}
 
-    profiles = [profile("a", "node.labels.calculation_type==cpu"), profile("b", "node.labels.calculation_type==gpu"), profile("c")]
+    profiles = [
+        profile("a", "node.labels.calculation_type==cpu"),
+        profile("b", "node.labels.calculation_type==gpu"),
+        profile("c"),
+    ]
     assert cluster.images_for(profiles, {"calculation_type": "cpu"}) == ["a", "c"]

@@ -12,7 +12,10 @@ OWNED: dict[str, t.Any] = {
         "packages": ["docker.io"],
         "held": ["runc"],
         "directories": [{"path": "/etc/docker", "mode": "0755"}],
-        "files": [{"path": "/etc/docker/daemon.json", "content": "{}", "mode": "0644"}, {"path": "/old", "absent": True}],
+        "files": [
+            {"path": "/etc/docker/daemon.json", "content": "{}", "mode": "0644"},
+            {"path": "/old", "absent": True},
+        ],
         "units": [{"name": "docker.service", "after": ["/etc/docker/daemon.json"]}],
         "sysctls": {"net.ipv4.ip_forward": 1},
         "look_also": ["/etc/docker/certs.d/*"],

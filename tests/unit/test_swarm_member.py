@@ -110,6 +110,7 @@ def test_the_first_manager_founds_a_swarm_with_the_given_settings_only() -> None
     assert founded["cluster_id"] == "cluster-new"
     assert founded["join_tokens"]["worker"] == "cluster-new-worker-token"
     assert host.swarm is not None
+    assert host.swarm.cluster["SubnetSize"] == 24, "with 0 the engine makes no network at all"
     assert host.swarm.cluster["Spec"]["Dispatcher"] == {"HeartbeatPeriod": 7_000_000_000}
     assert host.swarm.cluster["Spec"]["Orchestration"] == {"TaskHistoryRetentionLimit": 5}
     assert not present(host, options)["changed"]
