@@ -64,7 +64,8 @@ def _environment(profile: Profile, environment: t.Mapping[str, str]) -> dict[str
     if profile.gpus == 0:
         closed[f"DOCKER_RESOURCE_{GPU_KIND}"] = "void"
     mine = {key: value for key, value in profile.environment.items() if not key.startswith("DOCKER_RESOURCE_")}
-    return {**mine, **environment, **closed}
+    # The swarm fills in the template where the task runs.
+    return {**mine, **environment, **closed, "SWARMHUB_NODE": "{{.Node.Hostname}}"}
 
 
 def _shared_memory(profile: Profile) -> list[dict[str, t.Any]]:

@@ -29,6 +29,7 @@ def test_a_cpu_notebook_sees_no_card(settings: Settings) -> None:
     service = build(settings, settings.profiles[0])
     env = environment(service)
     assert (env["NVIDIA_VISIBLE_DEVICES"], env["DOCKER_RESOURCE_GPU"]) == ("void", "void")
+    assert env["SWARMHUB_NODE"] == "{{.Node.Hostname}}"
     assert "GenericResources" not in service["task_template"]["Resources"]["Reservations"]
 
 
