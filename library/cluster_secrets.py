@@ -7,11 +7,16 @@ DOCUMENTATION = r"""
 module: cluster_secrets
 short_description: Make the cluster's secrets, once
 description:
-  - Runs on the controller. Writes each secret that does not exist yet to a file of its own (mode 0600) in the inventory's C(secrets) directory, and never returns a value.
-  - Refuses to make one that a manager already holds, so that a second administrator cannot rotate the cluster's secrets by accident.
+  - Runs on the controller. Writes each secret that does not exist yet to a file of its own (mode 0600) in the
+    inventory's C(secrets) directory, and never returns a value.
+  - Refuses to make one that a manager already holds, so that a second administrator cannot rotate the cluster's secrets
+    by accident.
 options:
   directory: {description: Where the secrets live., type: path, required: true}
-  kept: {description: "Per manager, the fingerprints of the secrets that it holds (from host_state).", type: dict, required: true}
+  kept:
+    description: Per manager, the fingerprints of the secrets that it holds (from M(host_state)).
+    type: dict
+    required: true
   provided: {description: Names of secrets that the user keeps elsewhere., type: list, elements: str, default: []}
   registry_address: {description: IP address of the site's registry; empty without one., type: str, default: ""}
 attributes:

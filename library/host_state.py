@@ -7,15 +7,24 @@ DOCUMENTATION = r"""
 module: host_state
 short_description: Look at what is on a host
 description:
-  - Returns, in one read-only call with the standard library alone, the state of the packages, files, units, sysctls and cards that it is asked about, and the engine's own view of itself.
-  - It is given names only. No content and no secret travels in its arguments, and a secret comes back as a keyed fingerprint.
+  - Returns, in one read-only call with the standard library alone, the state of the packages, files, units, sysctls and
+    cards that it is asked about, and the engine's own view of itself.
+  - It is given names only. No content and no secret travels in its arguments, and a secret comes back as a keyed
+    fingerprint.
 options:
   packages: {description: Debian packages., type: list, elements: str, default: []}
-  files: {description: Paths of files and directories; patterns (glob) give what they match., type: list, elements: path, default: []}
+  files:
+    description: Paths of files and directories; patterns (glob) give what they match.
+    type: list
+    elements: path
+    default: []
   units: {description: systemd units., type: list, elements: str, default: []}
   sysctls: {description: Kernel settings., type: list, elements: str, default: []}
   secrets_dir: {description: Directory whose files are fingerprinted., type: path}
-  cards: {description: Ask the driver for its cards and the container toolkit for its C(swarm-resource)., type: bool, default: false}
+  cards:
+    description: Ask the driver for its cards and the container toolkit for its C(swarm-resource).
+    type: bool
+    default: false
   exports: {description: Ask the NFS server what it exports., type: bool, default: false}
   firewall:
     description: Compare the live nftables table with what its unit loaded.

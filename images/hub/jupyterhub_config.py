@@ -2,4 +2,4 @@
 
 from swarmhub_hub.config import configure
 
-configure(get_config())  # noqa: F821
+configure(get_config())  # type: ignore[name-defined]  # noqa: F821 - JupyterHub defines it

@@ -1,0 +1,1 @@
+"""The logic behind the modules and filters of swarmhub."""

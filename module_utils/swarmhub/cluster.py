@@ -22,7 +22,7 @@ def address_within(addresses: Iterable[str], cidrs: Iterable[str]) -> str:
 
 
 def seed_manager(states: Mapping[str, Facts], managers: Iterable[str]) -> str:
-    """Return the manager to talk to: the first that is an active one, else the first that was looked at; empty for none."""
+    """Return the manager to talk to: the first active one, else the first that was looked at; empty for none."""
     seen = [host for host in managers if states.get(host)]
     active = [host for host in seen if (states[host].get("swarm") or {}).get("control_available")]
     return (active or seen or [""])[0]
@@ -123,7 +123,7 @@ def wanted_nodes(hosts: Iterable[str], hostvars: Mapping[str, Facts]) -> list[di
         groups = variables["group_names"]
         cards = pooled_cards(variables) if "gpu_workers" in groups else []
         node: dict[str, t.Any] = {
-            "node_id": variables["node_id"],
+            "node_id": variables["swarm_node_id"],
             "name": host,
             "labels": node_labels(groups, variables, cards),
             "role": "manager" if "managers" in groups else "worker",

@@ -1,12 +1,11 @@
 """What is on this host, of the names we are asked about: one read-only look with the standard library alone.
 
-Nothing here writes, and nothing is remembered between two looks: a file edited by hand, a stopped unit or an engine that
-runs with an older configuration is always seen.
+Nothing here writes, and nothing is remembered between two looks: a file edited by hand, a stopped unit or an engine
+that runs with an older configuration is always seen.
 """
 
 from __future__ import annotations
 
-import glob
 import grp
 import hashlib
 import hmac
@@ -78,9 +77,10 @@ def files(paths: list[str]) -> Facts:
     A path may be a pattern (glob); then what it matches is returned.
     """
     found: Facts = {}
-    for path in (match for path in paths for match in (glob.glob(path) if "*" in path else [path])):
+    names = [match for path in paths for match in (map(str, Path("/").glob(path[1:])) if "*" in path else [path])]
+    for path in names:
         try:
-            status = os.stat(path)
+            status = Path(path).stat()
         except (FileNotFoundError, NotADirectoryError):
             found[path] = None
             continue
@@ -102,7 +102,7 @@ def boot_time() -> float:
 
 
 def units(names: list[str]) -> Facts:
-    """Return ``{name: {"enabled": bool, "active": bool, "since": float}}``; ``since`` in Unix seconds, 0 if never active."""
+    """Return ``{name: {"enabled": bool, "active": bool, "since": float}}``; ``since`` in Unix seconds, 0 for never."""
     if not names:
         return {}
     output = run(
@@ -255,13 +255,11 @@ def firewall_intact(table: str, loaded: str) -> bool:
 def postgres(database: str, role: str) -> dict[str, bool]:
     """Tell whether the local server has ``database`` and ``role``."""
 
-    def answers(query: str) -> bool:
-        return run("runuser", "-u", "postgres", "--", "psql", "-XAtc", query).strip() == "1"
+    def names(table: str, column: str) -> list[str]:
+        query = f"SELECT {column} FROM {table}"  # noqa: S608 - both are the constants below
+        return run("runuser", "-u", "postgres", "--", "psql", "-XAtc", query).splitlines()
 
-    return {
-        "database": answers(f"SELECT 1 FROM pg_database WHERE datname = '{database}'"),
-        "role": answers(f"SELECT 1 FROM pg_roles WHERE rolname = '{role}'"),
-    }
+    return {"database": database in names("pg_database", "datname"), "role": role in names("pg_roles", "rolname")}
 
 
 def look(names: Facts) -> Facts:

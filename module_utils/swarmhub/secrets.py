@@ -11,7 +11,7 @@ import typing as t
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ansible.module_utils.swarmhub.host_state import fingerprint, FINGERPRINT_KEY
+from ansible.module_utils.swarmhub.host_state import FINGERPRINT_KEY, fingerprint
 
 ALPHABET = string.ascii_letters + string.digits
 REGISTRY_USER = "swarmhub-nodes"
@@ -73,7 +73,7 @@ def _private_pem(key: t.Any) -> str:
 
 
 def registry_secrets(address: str) -> dict[str, str]:
-    """Return the registry's password, its htpasswd line, a CA of its own and a server certificate for ``address`` (an IP)."""
+    """Return the registry's password and htpasswd line, a CA of its own, and a certificate for ``address`` (an IP)."""
     import bcrypt
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
@@ -139,7 +139,8 @@ def mismatch(directory: Path, values: Mapping[str, str], kept: Mapping[str, Mapp
     for manager, names in kept.items():
         other = sorted(name for name in names if name in own and own[name] != names[name])
         if other:
-            return f"{', '.join(other)} in {directory} are not the secrets that the cluster carries. {cure(directory, manager)}"
+            wrong = ", ".join(other)
+            return f"{wrong} in {directory} are not the secrets that the cluster carries. {cure(directory, manager)}"
     return ""
 
 

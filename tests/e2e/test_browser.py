@@ -45,7 +45,9 @@ def test_a_person_signs_in_and_runs_a_cell(lab: Lab, page: Page) -> None:
         page.wait_for_url(f"**/user/{user}/lab**", timeout=START_TIMEOUT * 1000)
 
         page.click('.jp-LauncherCard[data-category="Notebook"]')
-        expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=PAGE_TIMEOUT)  # the kernel is there
+        expect(page.locator("#jp-main-statusbar")).to_contain_text(
+            "| Idle", timeout=PAGE_TIMEOUT
+        )  # the kernel is there
         cell = page.locator(".jp-Notebook .jp-CodeCell .cm-content").first
         cell.click()
         page.keyboard.type("6*7")

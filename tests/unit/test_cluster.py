@@ -76,7 +76,7 @@ def test_labels_say_what_a_node_is_for_and_what_its_cards_are() -> None:
 def test_a_node_is_wanted_with_its_pooled_cards_unless_its_engine_waits() -> None:
     gpu = {
         "node_state": {"cards": [CARD, {**CARD, "uuid": "GPU-2"}]},
-        "node_id": "n1",
+        "swarm_node_id": "n1",
         "group_names": ["gpu_workers"],
         "gpu_exclude": ["GPU-2"],
     }
