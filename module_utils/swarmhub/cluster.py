@@ -99,9 +99,9 @@ def node_labels(groups: Iterable[str], variables: Facts, cards: Iterable[Facts] 
     kind = variables.get("calculation_type") or (
         "gpu" if "gpu_workers" in mine else "cpu" if "cpu_workers" in mine else ""
     )
-    own = variables.get("node_labels") or {}
+    own = variables.get("node_labels")
     return {
-        **{str(name): str(value) for name, value in own.items()},
+        **({str(name): str(value) for name, value in own.items()} if isinstance(own, Mapping) else {}),
         **({"calculation_type": str(kind)} if kind else {}),
         **gpu_labels(cards),
     }

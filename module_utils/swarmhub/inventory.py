@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ansible.module_utils.swarmhub import address_plan, profiles, specs
+from ansible.module_utils.swarmhub.cluster import node_labels
 from ansible.module_utils.swarmhub.findings import HOSTS_FILE, VARIABLES_FILE, Finding, nearest
 
 Variables = Mapping[str, t.Any]
@@ -54,12 +55,7 @@ class Inventory:
 
     def labels(self, host: str) -> dict[str, str]:
         """Return the labels that the inventory gives to a node."""
-        defaults = (("gpu_workers", "gpu"), ("cpu_workers", "cpu"))
-        of_group = next((kind for group, kind in defaults if host in self.groups.get(group, [])), "")
-        kind = self.hosts[host].get("calculation_type") or of_group
-        own = self.hosts[host].get("node_labels")
-        labels = {str(name): str(value) for name, value in own.items()} if isinstance(own, Mapping) else {}
-        return {**labels, **({"calculation_type": str(kind)} if kind else {})}
+        return node_labels([group for group, hosts in self.groups.items() if host in hosts], self.hosts[host])
 
     def address(self, host: str) -> str:
         """Return what Ansible connects to."""
