@@ -7,7 +7,7 @@ LAB := $(PYTHON) molecule/shared/lab.py
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lock lab lab-down lint unit integration e2e verify test test-fast
+.PHONY: help venv lock lab lab-down lint unit integration e2e reset-test verify test test-fast
 
 help: ## Show this help
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -41,7 +41,10 @@ integration: venv ## Our modules against real Docker engines; needs root
 	pytest tests/integration
 
 e2e: venv ## The lab that is up, seen from outside, with a real browser
-	pytest tests/e2e
+	pytest tests/e2e --ignore tests/e2e/test_reset.py
+
+reset-test: venv ## playbooks/reset.yml on the lab that is up, and site.yml after it
+	pytest tests/e2e/test_reset.py
 
 verify: venv ## A user's path through the hub of the lab that is up
 	ansible-playbook --inventory .lab/inventory playbooks/verify.yml

@@ -161,6 +161,32 @@ def test_a_killed_proxy_serves_a_notebook_again_soon(lab: Lab, notebook: TokenSe
     assert seconds < PROXY_BACK_SECONDS
 
 
+def test_a_hub_that_is_replaced_keeps_the_notebooks(lab: Lab, notebook: TokenSession) -> None:
+    """An update of the hub is everyday life: kernels go on, and the hub knows their servers again."""
+    before = lab.containers(*lab.services(notebook.name))
+    with Kernel(notebook, 30) as kernel:
+        assert kernel.run("x = 6 * 7") == ""
+        lab.docker("service", "update", "--force", "--quiet", "swarmhub_hub", timeout=120)
+        assert kernel.run("print(x)") == "42\n"
+    notebook.wait_until_ready()
+    assert lab.containers(*lab.services(notebook.name)) == before
+
+
+def test_a_notebook_does_not_reach_the_proxys_api(lab: Lab, notebook: TokenSession) -> None:
+    """Who has that API, and its token, has everybody's traffic. The hub's door shows that an open one is seen."""
+    code = """
+import socket
+for address in (("hub", 8081), ("proxy", 8000), ("proxy", 8001), ("proxy-api", 8001)):
+    try:
+        socket.create_connection(address, 3).close()
+        print(*address)
+    except OSError:
+        pass
+"""
+    with Kernel(notebook, 30) as kernel:
+        assert kernel.run(code) == "hub 8081\nproxy 8000\n"
+
+
 @pytest.mark.parametrize("action", ["restart", "reload-or-restart"])
 def test_the_firewall_spares_docker_ssh_and_a_running_kernel(lab: Lab, notebook: TokenSession, action: str) -> None:
     ((host, _),) = lab.containers(*lab.services(notebook.name))

@@ -133,7 +133,7 @@ class Host:
         """Run the docker command against this engine."""
         return sh("docker", "-H", self.docker_host, *arguments).strip()
 
-    def module(self, name: str, *, check: bool = False, **arguments: t.Any) -> dict[str, t.Any]:
+    def module(self, name: str, /, *, check: bool = False, **arguments: t.Any) -> dict[str, t.Any]:
         """Run one of our modules on this host as Ansible would; return what it printed, ``failed`` included."""
         options = {**arguments, "docker_host": self.docker_host, "_ansible_check_mode": check, "_ansible_diff": True}
         done = subprocess.run(
@@ -146,7 +146,7 @@ class Host:
         result: dict[str, t.Any] = json.loads(done.stdout)
         return result
 
-    def settle(self, name: str, **arguments: t.Any) -> dict[str, t.Any]:
+    def settle(self, name: str, /, **arguments: t.Any) -> dict[str, t.Any]:
         """Run a module in check mode, for real, and again; hold it to its prediction and to idempotence.
 
         Returns:
