@@ -41,7 +41,7 @@ integration: venv ## Our modules against real Docker engines; needs root
 	pytest tests/integration
 
 e2e: venv ## The lab that is up, seen from outside, with a real browser
-	pytest tests/e2e --ignore tests/e2e/test_reset.py
+	pytest -rP tests/e2e --ignore tests/e2e/test_reset.py
 
 reset-test: venv ## playbooks/reset.yml on the lab that is up, and site.yml after it
 	pytest tests/e2e/test_reset.py
