@@ -28,7 +28,7 @@ def was_reset(lab: Lab) -> None:
 def test_reset_leaves_the_homes_and_nothing_of_ours(lab: Lab) -> None:
     assert lab.docker("info", "--format", "{{.Swarm.LocalNodeState}}") == "inactive"
     assert lab.docker("ps", "--quiet") == ""
-    ours = "swarmhub/* docker/daemon.json docker/certs.d/* systemd/system/swarmhub* sysctl.d/*swarmhub*"
+    ours = "swarmhub docker/daemon.json docker/certs.d/* systemd/system/swarmhub* sysctl.d/*swarmhub*"
     left = f"cd /etc && ls -d {ours} 2>/dev/null"
     assert lab.ssh(lab.manager, left, check=False) == ""
     assert "swarmhub" not in lab.ssh(lab.manager, "nft list tables")
