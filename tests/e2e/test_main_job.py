@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 from ansible.module_utils.swarmhub.probe import SECRET_NAME
 from ansible.module_utils.swarmhub.probe_kernel import Kernel
 from ansible.module_utils.swarmhub.probe_session import TokenSession
@@ -272,6 +273,25 @@ def test_what_the_inventory_tells_is_refused_before_any_host_is_contacted(
     assert "UNREACHABLE" not in result.output
     assert sum(counts["unreachable"] for counts in result.stats.values()) == 0
     assert sum(result.changed.values()) == 0
+
+
+def test_what_a_look_at_the_hosts_tells_is_refused_before_the_first_change(lab: Lab, copied_inventory: Path) -> None:
+    """The cards are known only to the hosts; the missing file is what a run that went on would mend."""
+    path = copied_inventory / "group_vars" / "all.yml"
+    variables = yaml.safe_load(path.read_text())
+    gpu = next(profile for profile in variables["hub_profiles"] if profile.get("gpus"))
+    gpu["gpus"] = 9
+    path.write_text(yaml.safe_dump(variables))
+    marker = "/etc/swarmhub/secrets/api_token"
+    lab.ssh(lab.manager, f"mv {marker} {marker}.away")
+    try:
+        result = run_playbook("site.yml", inventory=copied_inventory, timeout=120)
+    finally:
+        lab.ssh(lab.manager, f"mv {marker}.away {marker}")
+
+    assert result.code != 0
+    assert "hub_profiles[1].gpus" in result.output, result.output
+    assert sum(result.changed.values()) == 0, result.output
 
 
 def test_a_host_that_does_not_answer_is_named_and_nothing_changes(lab: Lab, copied_inventory: Path) -> None:
