@@ -31,7 +31,7 @@ lint: venv ## ruff, mypy, yamllint, ansible-lint
 	mypy
 	mypy --python-executable .venv-hub/bin/python images/hub
 	yamllint --strict .
-	ansible-lint
+	ANSIBLE_INVENTORY=inventory/example/hosts.yml ansible-lint
 
 unit: venv ## Unit tests: no root, no network
 	pytest tests/unit --ignore tests/unit/hub
