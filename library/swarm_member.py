@@ -11,14 +11,16 @@ description:
   - Membership is judged by cluster id. A host that is in another cluster is refused and both ids are named.
   - A setting of the cluster that is not given stays as it is.
   - A join that outlives the engine's own patience is waited for. An attempt that never got a node id is begun anew.
-  - Uses C(GET /info), C(POST /swarm/init), C(POST /swarm/join), C(POST /swarm/leave), C(GET /swarm),
-    C(POST /swarm/update), C(GET /swarm/unlockkey) and C(GET /nodes) of the Docker Engine API.
+  - Uses C(GET /info), C(POST /swarm/init), C(POST /swarm/join), C(POST /swarm/leave), C(POST /swarm/unlock),
+    C(GET /swarm), C(POST /swarm/update), C(GET /swarm/unlockkey), C(GET /nodes) and C(GET /containers/json) of the
+    Docker Engine API.
 author: swarmhub contributors
 options:
   state:
     description:
       - V(present) joins or founds.
-      - V(absent) leaves. A manager may leave only when nobody else is in its swarm, or after it was demoted.
+      - V(absent) leaves. Refused while tasks of the swarm run on the host, and for a manager while anybody else is in
+        its swarm. Drain and demote it first, with M(swarm_nodes), which also removes the entry that stays behind.
     type: str
     choices: [present, absent]
     default: present
@@ -36,6 +38,12 @@ options:
       - Empty for the first manager of a new cluster, and then any cluster that the host is already in is accepted.
     type: str
     default: ""
+  move:
+    description:
+      - Whether a host that is in another cluster than O(cluster_id) leaves that one and joins.
+        The same is refused as with O(state=absent).
+    type: bool
+    default: false
   remote_addrs:
     description: Addresses of managers, as C(host) or C(host:port). Those that answer are used, in the order given.
     type: list
@@ -75,6 +83,9 @@ options:
   autolock:
     description: Whether a restarted manager stays locked until somebody brings the unlock key.
     type: bool
+  unlock_key:
+    description: Unlock key of the cluster, for a manager that is locked after a restart of its engine.
+    type: str
   return_tokens:
     description:
       - Return the join tokens, and the unlock key, when the host is a manager.
@@ -83,7 +94,7 @@ options:
     type: bool
     default: false
   force:
-    description: With O(state=absent), leave even where others depend on this manager. Never implied.
+    description: With O(state=absent), leave even where tasks run or others depend on this manager. Never implied.
     type: bool
     default: false
   timeout:
@@ -179,6 +190,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "role": {"type": "str", "choices": ["manager", "worker"]},
             "cluster_id": {"type": "str", "default": ""},
+            "move": {"type": "bool", "default": False},
             "remote_addrs": {"type": "list", "elements": "str", "default": []},
             "join_token": {"type": "str", "no_log": True},
             "advertise_addr": {"type": "str"},
@@ -190,6 +202,7 @@ def main() -> None:
             "dispatcher_heartbeat": {"type": "int"},
             "task_history_limit": {"type": "int"},
             "autolock": {"type": "bool"},
+            "unlock_key": {"type": "str", "no_log": True},
             "return_tokens": {"type": "bool", "default": False, "no_log": False},
             "force": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 60},

@@ -29,6 +29,13 @@ options:
         description: Name for messages, the diff and RV(nodes).
         type: str
         required: true
+      state:
+        description:
+          - V(absent) removes the node's entry as soon as it is Down, after demoting it, where the quorum allows.
+            The host itself leaves with M(swarm_member), or is dead. Other keys then have no meaning.
+        type: str
+        choices: [present, absent]
+        default: present
       labels:
         description:
           - Wanted labels. A value of V(null) takes the label away.
@@ -77,7 +84,7 @@ attributes:
     description: Predicts the real run and changes nothing. Does not wait.
     support: full
   diff_mode:
-    description: Shows labels, role and availability of each node that differs, and the entries that are pruned.
+    description: Shows labels, role and availability of each node that differs, and the entries that are removed.
     support: full
   idempotent:
     description: The second run changes nothing.
@@ -98,6 +105,10 @@ EXAMPLES = r"""
         labels: {calculation_type: gpu, gpu_model: rtx-4090}
         generic_resources:
           GPU: [GPU-6b1c2f7e-0000-4000-8000-000000000001]
+
+- name: Remove a node whose host is dead
+  swarm_nodes:
+    nodes: [{node_id: p3j0v4l1w0b7d7h2m9y8a6t5c, name: gpu1, state: absent}]
 
 - name: Empty a node, and wait up to ten minutes until it is
   swarm_nodes:
@@ -120,8 +131,8 @@ nodes:
       availability: active
       state: ready
       generic_resources: {GPU: [GPU-6b1c2f7e-0000-4000-8000-000000000001]}
-pruned:
-  description: The stale entries that were removed, each with C(node_id) and C(hostname).
+removed:
+  description: The entries that were removed, stale ones included, each with C(node_id) and C(hostname).
   type: list
   elements: dict
   returned: success
@@ -149,6 +160,7 @@ def main() -> None:
                 "options": {
                     "node_id": {"type": "str", "required": True},
                     "name": {"type": "str", "required": True},
+                    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
                     "labels": {"type": "dict"},
                     "role": {"type": "str", "choices": ["manager", "worker"]},
                     "availability": {"type": "str", "choices": ["active", "pause", "drain"]},

@@ -7,11 +7,13 @@ unit tests both fit. Bodies and answers are the plain dictionaries of the Docker
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 Json = t.Any
 
 DEFAULT_DOCKER_HOST = "unix:///var/run/docker.sock"
+OLDEST_API = (1, 41)  # Docker 20.10: limits of processes, and the status of services in their list
 
 
 class EngineError(Exception):
@@ -54,7 +56,7 @@ class DockerEngine:
         """Connect; ``timeout`` is in seconds and holds for each request.
 
         Raises:
-            EngineError: the SDK is missing or nothing answers at ``docker_host``.
+            EngineError: the SDK is missing, or nothing that we can use answers at ``docker_host``.
         """
         try:
             import docker
@@ -65,10 +67,20 @@ class DockerEngine:
                 "", "", 0, f"the Docker SDK for Python is missing (package python3-docker): {error}"
             ) from error
         self._network_errors = (requests.exceptions.RequestException, docker.errors.DockerException)
+        socket_path = docker_host.removeprefix("unix://")
+        if os.path.exists(socket_path) and not os.access(socket_path, os.R_OK | os.W_OK):
+            raise EngineError("", "", 0, f"no permission to use {socket_path}: run as root (become: true)")
         try:
             self._client = docker.APIClient(base_url=docker_host, version="auto", timeout=timeout)
         except self._network_errors as error:
-            raise EngineError("", "", 0, f"no Docker engine answers at {docker_host}: {error}") from error
+            raise EngineError(
+                "", "", 0, f"no Docker engine answers at {docker_host}: is docker.service running? ({_root_cause(error)})"
+            ) from error
+        version = self._client.api_version
+        if tuple(int(part) for part in version.split(".")) < OLDEST_API:
+            raise EngineError(
+                "", "", 0, f"the engine at {docker_host} speaks API {version}; 1.41 (Docker 20.10) is the oldest that serves"
+            )
 
     def request(
         self,
@@ -86,10 +98,19 @@ class DockerEngine:
                 method, url, params=params, json=body, headers=headers, timeout=self._client.timeout
             )
         except self._network_errors as error:
-            raise EngineError(method, path, 0, f"the engine did not answer {method} {path}: {error}") from error
+            raise EngineError(
+                method, path, 0, f"the engine did not answer {method} {path}: {_root_cause(error)}"
+            ) from error
         content_type = response.headers.get("Content-Type", "")
         answer = response.json() if response.content and "json" in content_type else response.text or None
         if response.status_code >= 400:
             message = answer.get("message", "") if isinstance(answer, dict) else answer
             raise EngineError(method, path, response.status_code, message or response.reason)
         return answer
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    """The exception that the libraries wrapped: "No such file or directory" rather than a nest of their names."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return error

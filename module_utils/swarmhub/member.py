@@ -1,11 +1,12 @@
 """Bring one host into a swarm, keep it in the right one, or take it out.
 
-Engine API: ``GET /info``, ``POST /swarm/init|join|leave``, ``GET /swarm``, ``POST /swarm/update``, ``GET /nodes``,
-``GET /swarm/unlockkey`` (https://docs.docker.com/reference/api/engine/).
+Engine API: ``GET /info``, ``POST /swarm/init|join|leave|unlock``, ``GET /swarm``, ``POST /swarm/update``,
+``GET /nodes``, ``GET /swarm/unlockkey``, ``GET /containers/json`` (https://docs.docker.com/reference/api/engine/).
 """
 
 from __future__ import annotations
 
+import json
 import socket
 import typing as t
 
@@ -17,6 +18,8 @@ CONNECT_TIMEOUT = 3.0  # seconds; managers are in the same LAN
 ROLE_TIMEOUT = 10.0  # seconds until a joined node shows the role that its token gave it
 DEFAULT_SUBNET_SIZE = 24  # mask length; what `docker swarm init` sends
 NANOSECONDS = 1_000_000_000
+TASK_LABEL = "com.docker.swarm.task.id"  # on the container of every task
+SERVICE_LABEL = "com.docker.swarm.service.name"
 NO_TOKENS = {"worker": "", "manager": "", "unlock_key": ""}
 
 Wanted = t.Mapping[str, t.Any]
@@ -37,29 +40,27 @@ def present(engine: Engine, wanted: Wanted, *, check_mode: bool = False) -> Json
         Refused: the host is in another cluster, locked, cut off, or the join did not come through in time.
     """
     here = _wait(engine, lambda now: now.state != "pending", wanted["timeout"])
-    if here.state == "locked":
-        raise Refused(f"{here.host} is a locked manager: run `docker swarm unlock` on it with the cluster's unlock key")
-    if here.state in ("pending", "error") and not here.unfinished:
-        raise Refused(
-            f"{here.host} is node {here.node_id} of cluster {here.cluster_id or '(unknown)'} but does not get through "
-            f"to it ({here.error or 'no manager answers'}): bring its managers back, or take it out with state=absent "
-            "and let it join again"
-        )
-
-    changed, before = here.state != "active", _describe(here)
-    if changed and not check_mode:
-        here = _enter(engine, wanted, here)
-    if here.state == "active" and wanted["cluster_id"]:
+    _check_health(here, wanted)
+    asked_to_move = wanted["move"] and wanted["cluster_id"]
+    moving = here.state == "active" and asked_to_move and here.cluster_id not in ("", wanted["cluster_id"])
+    if moving:
+        _check_leaving(engine, here, wanted["timeout"])
+    elif here.state == "active" and wanted["cluster_id"]:
         _check_cluster(here, wanted["cluster_id"])
-    after = _describe(here) if here.state == "active" else _prediction(wanted)
 
+    changed = entering = bool(here.state != "active" or moving)
+    before = _describe(here)
+    after = _prediction(wanted) if entering else dict(before)  # no more than check mode can tell
+    if entering and not check_mode:
+        here = _enter(engine, wanted, here)
     tokens = dict(NO_TOKENS)
-    if here.role == "manager":
+    if here.role == "manager" and not (entering and check_mode):
         swarm = _cluster(engine, wanted, here)
         settings = with_settings(swarm["Spec"], wanted)
         if settings != swarm["Spec"]:
             changed = True
-            before["settings"], after["settings"] = _settings(swarm["Spec"]), _settings(settings)
+            if not entering:
+                before["settings"], after["settings"] = _settings(swarm["Spec"]), _settings(settings)
             if not check_mode:
                 update(engine, "/swarm", "/swarm/update", lambda spec: with_settings(spec, wanted))
         if wanted["return_tokens"]:
@@ -78,27 +79,16 @@ def absent(engine: Engine, wanted: Wanted, *, check_mode: bool = False) -> Json:
 
     Raises:
         EngineError: the engine refused or does not answer.
-        Refused: a manager that others still need, or whose cluster cannot be asked; ``force`` overrides.
+        Refused: swarm tasks still run here, others need this manager, or it is locked; ``force`` overrides.
     """
     here = Standing.read(engine)
     if here.state == "inactive":
         return {**_facts(here), "changed": False, "diff": {"before": _describe(here), "after": _describe(here)}}
-    force = wanted["force"] or here.unfinished
-    if not force and here.state == "locked":
-        raise Refused(
-            f"{here.host} is a locked manager: unlock it first (`docker swarm unlock`), or set force=true "
-            "if its cluster is given up"
-        )
-    if not force and here.role == "manager":
-        _check_last(engine, here, wanted["timeout"])
-        force = True  # the engine asks for it from every manager; nobody is left who would miss this one
-    gone = {"state": "inactive"}
+    if not wanted["force"]:
+        _check_leaving(engine, here, wanted["timeout"])
     if not check_mode:
-        engine.request("POST", "/swarm/leave", params={"force": "true" if force else "false"})
-        left = _wait(engine, lambda now: now.state == "inactive", wanted["timeout"])
-        if left.state != "inactive":
-            raise Refused(f"{left.host} is still {left.state} {wanted['timeout']} s after it left: {left.error}")
-    return {**_facts(here), "changed": True, "diff": {"before": _describe(here), "after": gone}}
+        _leave(engine, here, wanted)
+    return {**_facts(here), "changed": True, "diff": {"before": _describe(here), "after": {"state": "inactive"}}}
 
 
 def with_settings(spec: Json, wanted: Wanted) -> Json:
@@ -143,15 +133,18 @@ def _wait(engine: Engine, done: t.Callable[[Standing], bool], timeout: float) ->
 
 
 def _enter(engine: Engine, wanted: Wanted, here: Standing) -> Standing:
-    """Init or join, and wait until the host is an active member."""
+    """Unlock, init or join, and wait until the host is an active member of the wanted cluster."""
+    if here.state == "locked":
+        engine.request("POST", "/swarm/unlock", body={"UnlockKey": wanted["unlock_key"]})
+        return _entered(engine, wanted, "unlock itself")
     founding = not wanted["cluster_id"] and not wanted["remote_addrs"]
     if founding and wanted["role"] != "manager":
         raise Refused(f"{here.host} cannot join: remote_addrs (the managers' addresses) is empty")
     if not founding and not (wanted["remote_addrs"] and wanted["join_token"]):
         raise Refused(f"{here.host} cannot join cluster {wanted['cluster_id']}: it needs remote_addrs and join_token")
     addresses = [] if founding else first_answering(wanted["remote_addrs"], here.host)
-    if here.unfinished:  # no node came of the earlier attempt, so nothing is lost with it
-        engine.request("POST", "/swarm/leave", params={"force": "true"})
+    if here.state != "inactive":  # an attempt of which no node came, or another cluster that was told to be left
+        _leave(engine, here, wanted)
     if founding:
         engine.request(
             "POST",
@@ -167,14 +160,31 @@ def _enter(engine: Engine, wanted: Wanted, here: Standing) -> Standing:
         )
     else:
         _join(engine, {**_addresses(wanted), "RemoteAddrs": addresses, "JoinToken": wanted["join_token"]})
-    joined = _wait(engine, lambda now: now.state in ("active", "error"), wanted["timeout"])
-    if joined.state != "active":
-        attempt = "found a swarm" if founding else f"join at {', '.join(addresses)}"
+    return _entered(engine, wanted, "found a swarm" if founding else f"join at {', '.join(addresses)}")
+
+
+def _entered(engine: Engine, wanted: Wanted, attempt: str) -> Standing:
+    """Wait until an attempt has come through."""
+    here = _wait(engine, lambda now: now.state in ("active", "error"), wanted["timeout"])
+    if here.state != "active":
         raise Refused(
-            f"{joined.host} is still {joined.state} {wanted['timeout']} s after it was told to {attempt}: "
-            f"{joined.error or 'no answer yet'}; it goes on trying, and the next run looks again"
+            f"{here.host} is still {here.state} {wanted['timeout']} s after it was told to {attempt}: "
+            f"{here.error or 'no answer yet'}; it goes on trying, and the next run looks again"
         )
-    return _wait(engine, lambda now: now.role == wanted["role"], min(wanted["timeout"], ROLE_TIMEOUT))
+    here = _wait(engine, lambda now: now.role == wanted["role"], min(wanted["timeout"], ROLE_TIMEOUT))
+    if wanted["cluster_id"]:
+        _check_cluster(here, wanted["cluster_id"])
+    return here
+
+
+def _leave(engine: Engine, here: Standing, wanted: Wanted) -> None:
+    """Leave, and wait until that is done."""
+    # The engine asks for force from every manager, also from one that nobody will miss.
+    force = wanted["force"] or here.unfinished or here.role == "manager"
+    engine.request("POST", "/swarm/leave", params={"force": "true" if force else "false"})
+    left = _wait(engine, lambda now: now.state == "inactive", wanted["timeout"])
+    if left.state != "inactive":
+        raise Refused(f"{left.host} is still {left.state} {wanted['timeout']} s after it left: {left.error}")
 
 
 def _join(engine: Engine, body: Json) -> None:
@@ -194,6 +204,36 @@ def _addresses(wanted: Wanted) -> dict[str, str]:
     }
 
 
+def _check_health(here: Standing, wanted: Wanted) -> None:
+    """Refuse a member that is there and cannot act: whatever is done to it now might lose it for good."""
+    if here.state == "locked" and not wanted["unlock_key"]:
+        raise Refused(f"{here.host} is a locked manager: give unlock_key, or run `docker swarm unlock` on it")
+    if here.state in ("pending", "error") and not here.unfinished:
+        raise Refused(
+            f"{here.host} is node {here.node_id} of cluster {here.cluster_id or '(unknown)'} but does not get through "
+            f"to it ({here.error or 'no manager answers'}): bring its managers back, or take it out with state=absent "
+            "and let it join again"
+        )
+
+
+def _check_leaving(engine: Engine, here: Standing, timeout: float) -> None:
+    """Let a host go only when nothing runs on it any more and nobody needs it as a manager."""
+    if here.state == "locked":
+        raise Refused(
+            f"{here.host} is a locked manager: unlock it first (`docker swarm unlock`), or set force=true "
+            "if its cluster is given up"
+        )
+    containers = engine.request("GET", "/containers/json", params={"filters": json.dumps({"label": [TASK_LABEL]})})
+    if containers:
+        services = sorted({container["Labels"].get(SERVICE_LABEL, container["Id"]) for container in containers})
+        raise Refused(
+            f"{here.host} still runs {', '.join(services)}: drain it first (swarm_nodes with availability=drain, on a "
+            "manager), or set force=true to end them"
+        )
+    if here.role == "manager":
+        _check_last(engine, here, timeout)
+
+
 def _check_cluster(here: Standing, cluster_id: str) -> None:
     if not here.cluster_id:
         raise Refused(
@@ -202,8 +242,8 @@ def _check_cluster(here: Standing, cluster_id: str) -> None:
         )
     if here.cluster_id != cluster_id:
         raise Refused(
-            f"{here.host} is in cluster {here.cluster_id}, not in {cluster_id}: if it is to move, drain it "
-            "there, take it out with state=absent, and run this again; else correct the inventory"
+            f"{here.host} is in cluster {here.cluster_id}, not in {cluster_id}: correct the inventory, or, if it is to "
+            "move, drain it there and set move=true"
         )
 
 

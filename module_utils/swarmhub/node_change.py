@@ -20,6 +20,7 @@ class Wish:
         role: ``manager``, ``worker`` or ``None`` (as it is).
         availability: ``active``, ``pause``, ``drain`` or ``None`` (as it is).
         generic_resources: ids by kind that the node must advertise, such as ``{"GPU": ["GPU-…"]}``.
+        present: whether the swarm is to have the node at all.
     """
 
     node_id: str
@@ -28,15 +29,18 @@ class Wish:
     role: str | None
     availability: str | None
     generic_resources: dict[str, list[str]]
+    present: bool = True
 
     @classmethod
     def parse(cls, node: Json) -> Wish:
-        """Read one entry of the module's ``nodes``."""
+        """Read one entry of the module's ``nodes``; of one that is to go only its vote as a manager matters."""
+        present = node.get("state", "present") == "present"
         return cls(
             node_id=node["node_id"],
             name=node["name"],
+            present=present,
             labels=node.get("labels"),
-            role=node.get("role"),
+            role=node.get("role") if present else "worker",
             availability=node.get("availability"),
             generic_resources=node.get("generic_resources") or {},
         )

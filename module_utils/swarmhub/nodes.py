@@ -30,15 +30,18 @@ def settle(engine: Engine, wanted: t.Mapping[str, t.Any], *, check_mode: bool = 
             right in time.
     """
     timeout = wanted["timeout"]
-    wishes = [Wish.parse(node) for node in wanted["nodes"]]
+    all_wishes = [Wish.parse(node) for node in wanted["nodes"]]
     nodes = _nodes(engine)
-    joining = [wish for wish in wishes if check_mode and not wish.node_id]
-    wishes = [wish for wish in wishes if wish not in joining]
+    _check_distinct(all_wishes)
+    leaving = [wish for wish in all_wishes if not wish.present and wish.node_id in nodes]
+    joining = [wish for wish in all_wishes if wish.present and check_mode and not wish.node_id]
+    wishes = [wish for wish in all_wishes if wish.present and wish not in joining]
     _check_known(wishes, nodes)
 
-    plan = [Change(wish, nodes[wish.node_id], exact=wanted["labels_state"] == "exact") for wish in wishes]
+    exact = wanted["labels_state"] == "exact"
+    plan = [Change(wish, nodes[wish.node_id], exact=exact) for wish in wishes]
     changes = [change for change in plan if change.needed]
-    check_quorum(engine, nodes, changes)
+    check_quorum(engine, nodes, [*changes, *(Change(wish, nodes[wish.node_id], exact=exact) for wish in leaving)])
     if not wanted["allow_constrained_label_change"]:
         check_constraints(engine, changes)
     draining = [change.wish for change in changes if change.drains]
@@ -47,17 +50,18 @@ def settle(engine: Engine, wanted: t.Mapping[str, t.Any], *, check_mode: bool = 
     if not check_mode:
         _apply(engine, changes, timeout)
         nodes = _wait_settled(engine, wishes, timeout)
-    stale = _stale(nodes, wishes) if wanted["prune"] else []
+    gone = [nodes[wish.node_id] for wish in leaving if wish.node_id in nodes]
+    gone += [node for node in _stale(nodes, wishes) if wanted["prune"] and node not in gone]
     if not check_mode:
-        for node in stale:
+        for node in gone:
             _remove(engine, node, timeout)
 
     return {
-        "changed": bool(changes or stale or joining),
+        "changed": bool(changes or gone or joining),
         "nodes": {change.wish.name: _report(change, nodes[change.wish.node_id]) for change in plan},
-        "pruned": [{"node_id": node["ID"], "hostname": hostname(node)} for node in stale],
+        "removed": [{"node_id": node["ID"], "hostname": hostname(node)} for node in gone],
         "drained": {wish.name: ran[wish.node_id] for wish in draining},
-        "diff": _diff(changes, joining, stale),
+        "diff": _diff(changes, joining, gone),
     }
 
 
@@ -72,7 +76,11 @@ def _check_known(wishes: list[Wish], nodes: dict[str, Json]) -> None:
             f"not in this swarm: {', '.join(unknown)}; let them join it first (swarm_member), and pass the node id "
             "that the host itself reports"
         )
-    ids = [wish.node_id for wish in wishes]
+
+
+def _check_distinct(wishes: list[Wish]) -> None:
+    """Refuse two wishes for one node."""
+    ids = [wish.node_id for wish in wishes if wish.node_id]
     same = sorted(wish.name for wish in wishes if ids.count(wish.node_id) > 1)
     if same:
         raise Refused(f"{', '.join(same)} are one and the same node: these inventory names lead to one engine")
@@ -162,7 +170,7 @@ def _stale(nodes: dict[str, Json], wishes: list[Wish]) -> list[Json]:
 
 
 def _remove(engine: Engine, node: Json, timeout: float) -> None:
-    """Delete a stale node once it is Down; a dead manager is demoted first, which takes the others a moment."""
+    """Delete a node once it is Down; a dead manager is demoted first, which takes the others a moment."""
     path = f"/nodes/{node['ID']}"
 
     def look() -> Json:
@@ -171,8 +179,8 @@ def _remove(engine: Engine, node: Json, timeout: float) -> None:
     seen = wait_for(look, lambda now: now["Status"]["State"] == "down", timeout)
     if seen["Status"]["State"] != "down":
         raise Refused(
-            f"{hostname(node)} has an old entry, node {node['ID']} at the same address, that is still "
-            f"{seen['Status']['State']} after {timeout} s: find out whose engine that is, or set prune=false"
+            f"node {node['ID']} of {hostname(node)} cannot be removed, since its engine is still "
+            f"{seen['Status']['State']} after {timeout} s: let that host leave first (swarm_member with state=absent)"
         )
     update(engine, path, f"{path}/update", lambda spec: {**spec, "Role": "worker"})
     wait_for(look, lambda now: not now.get("ManagerStatus"), timeout)
@@ -194,11 +202,11 @@ def _report(change: Change, node: Json) -> Json:
     }
 
 
-def _diff(changes: list[Change], joining: list[Wish], stale: list[Json]) -> Json:
+def _diff(changes: list[Change], joining: list[Wish], gone: list[Json]) -> Json:
     before: Json = {change.wish.name: view(change.before) for change in changes}
     after: Json = {change.wish.name: view(change.after) for change in changes}
     for wish in joining:
         after[wish.name] = view(wish.applied({"Role": "worker", "Availability": "active"}, exact=True))
-    for node in stale:
-        before[f"{hostname(node)} (old node {node['ID']})"] = view(node["Spec"])
+    for node in gone:
+        before[f"{hostname(node)} (node {node['ID']})"] = view(node["Spec"])
     return {"before": before, "after": after}

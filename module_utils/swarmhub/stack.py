@@ -19,8 +19,6 @@ from ansible.module_utils.swarmhub.engine import Engine, EngineError
 from ansible.module_utils.swarmhub.network import STACK_LABEL
 from ansible.module_utils.swarmhub.stack_services import Login, Step, is_own, list_services, plan_services, submit, undo
 
-_OLDEST_API = (1, 41)
-
 
 class StackError(Exception):
     """The stack cannot be settled; ``result`` says how far it came."""
@@ -70,7 +68,7 @@ def deploy(engine: Engine, request: Request, clock: t.Any = time) -> Result:
     """Settle the stack.
 
     Raises:
-        StackError: not a manager, an API too old, an external object missing, no convergence.
+        StackError: not a manager, an external object missing, no convergence.
         ComposeError: the compose mapping is wrong, or asks for what is not supported.
         NetworkError: a network would have to be made anew.
         EngineError: the engine refused to be looked at.
@@ -160,9 +158,6 @@ def remove(engine: Engine, request: Request, clock: t.Any = time) -> Result:
 
 def _cluster_id(engine: Engine) -> str:
     """The swarm's id, after making sure that this engine can answer for it."""
-    version = engine.request("GET", "/version")["ApiVersion"]
-    if tuple(int(part) for part in version.split(".")) < _OLDEST_API:
-        raise StackError(f"the engine speaks API {version}; 1.41 (Docker 20.10) is the oldest that serves")
     swarm = engine.request("GET", "/info").get("Swarm") or {}
     if not swarm.get("ControlAvailable"):
         state = swarm.get("LocalNodeState", "inactive")

@@ -182,7 +182,7 @@ def test_a_reimaged_host_replaces_its_down_twin(hosts: Hosts, first: dict[str, t
     assert "cpu7 (nosuchnode)" in unknown["msg"]
     # mgr2 left above and its entry is Down too, but no host that we name stands for it.
     result = hosts.mgr1.settle("swarm_nodes", nodes=[wish(hosts.gpu1)])
-    assert [node["node_id"] for node in result["pruned"]] == [old]
+    assert [node["node_id"] for node in result["removed"]] == [old]
     assert sorted(hosts.mgr1.docker("node", "ls", "--format", "{{.Hostname}}").split()) == ["gpu1", "mgr1", "mgr2"]
 
 

@@ -15,6 +15,7 @@ from ansible.module_utils.swarmhub.engine import EngineError
 
 Json = dict[str, t.Any]
 
+UNLOCK_KEY = "SWMKEY-1-secret"
 DEFAULT_SPEC: Json = {
     "Name": "default",
     "Labels": {},
@@ -62,6 +63,11 @@ class FakeSwarm:
         self._follow_role(node_id)
         return node_id
 
+    def kill(self, node_id: str) -> None:
+        """Let a node's host die."""
+        self.nodes[node_id]["Status"]["State"] = "down"
+        self._follow_role(node_id)
+
     def run(self, node_id: str, user: str | None, constraints: t.Sequence[str] = (), state: str = "running") -> None:
         """Let a service with one task run on a node; with ``user`` it is that user's notebook."""
         service_id = f"service-{len(self.services) + 1}"
@@ -105,6 +111,7 @@ class FakeEngine:
         error: its words on what is wrong.
         join_polls: a join answers 503 and is through after so many looks at ``/info``.
         peers: swarms that can be joined, by their managers' addresses.
+        on_join: called when this host becomes a member.
     """
 
     def __init__(
@@ -118,6 +125,7 @@ class FakeEngine:
         self.error = ""
         self.join_polls = 0
         self.peers: dict[str, FakeSwarm] = {}
+        self.on_join: t.Callable[[], None] = lambda: None
 
     def request(
         self,
@@ -133,7 +141,9 @@ class FakeEngine:
             self.swarm.requests.append(f"{method} {path}")
         if path == "/info":
             return self._info()
-        if path in ("/swarm/init", "/swarm/join", "/swarm/leave"):
+        if path == "/containers/json":
+            return self._containers()
+        if path in ("/swarm/init", "/swarm/join", "/swarm/leave", "/swarm/unlock"):
             return getattr(self, f"_{path.rsplit('/', 1)[-1]}")(body, params)
         if not (self.swarm and self._is_manager()):
             raise EngineError(method, path, 503, "This node is not a swarm manager.")
@@ -148,7 +158,7 @@ class FakeEngine:
             case ["POST", "swarm", "update"]:
                 return swarm.update(swarm.cluster, params, _with_defaults(body))
             case ["GET", "swarm", "unlockkey"]:
-                return {"UnlockKey": "SWMKEY-1-secret"}
+                return {"UnlockKey": UNLOCK_KEY}
             case ["GET", "nodes"]:
                 return list(swarm.nodes.values())
             case ["GET", "nodes", node_id] if node_id in swarm.nodes:
@@ -196,6 +206,7 @@ class FakeEngine:
             raise EngineError("POST", "/swarm", 503, "This node is already part of a swarm.")
         self.swarm, self.state = swarm, "active"
         self.node_id = swarm.add_node(self.name, role=role)
+        self.on_join()
 
     def _init(self, body: Json, _params: Json | None) -> str:
         swarm = FakeSwarm("cluster-new")
@@ -213,6 +224,22 @@ class FakeEngine:
         if self.join_polls:
             self.state = "pending"
             raise EngineError("POST", "/swarm/join", 503, "Timeout was reached before node joined.")
+
+    def _unlock(self, body: Json, _params: Json | None) -> None:
+        if body["UnlockKey"] != UNLOCK_KEY:
+            raise EngineError("POST", "/swarm/unlock", 503, "swarm could not be unlocked: invalid key provided")
+        self.state = "active"
+
+    def _containers(self) -> list[Json]:
+        """The containers of the tasks on this host."""
+        if not self.swarm:
+            return []
+        names = {service["ID"]: service["Spec"]["Name"] for service in self.swarm.services}
+        return [
+            {"Id": task["ID"], "Labels": {"com.docker.swarm.service.name": names[task["ServiceID"]]}}
+            for task in self.swarm.tasks
+            if (task["NodeID"], task["Status"]["State"]) == (self.node_id, "running")
+        ]
 
     def _leave(self, _body: Json | None, params: Json | None) -> None:
         if self._is_manager() and (params or {}).get("force") != "true":

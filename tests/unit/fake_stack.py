@@ -23,7 +23,6 @@ class FakeSwarm:
         self.info: Live = {
             "Swarm": {"ControlAvailable": True, "LocalNodeState": "active", "Cluster": {"ID": "cluster"}}
         }
-        self.api_version = "1.41"
         self.memory = 2**30
         self.out_of_sequence = 0  # so many updates are refused
         self.services: dict[str, Live] = {}
@@ -59,7 +58,6 @@ class FakeSwarm:
         kind, _, rest = path.strip("/").partition("/")
         fixed = {
             "info": self.info,
-            "version": {"ApiVersion": self.api_version},
             "nodes": [{"ID": "node1", "Description": {"Hostname": "gpu1"}}],
         }
         if kind in fixed:

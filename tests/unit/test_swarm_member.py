@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from fake_engine import FakeEngine, FakeSwarm
+from fake_engine import UNLOCK_KEY, FakeEngine, FakeSwarm
 
 DEFAULTS: dict[str, t.Any] = {
     "role": "worker",
@@ -34,6 +34,8 @@ DEFAULTS: dict[str, t.Any] = {
     "dispatcher_heartbeat": None,
     "task_history_limit": None,
     "autolock": None,
+    "unlock_key": None,
+    "move": False,
     "return_tokens": False,
     "force": False,
     "timeout": 5,
@@ -93,7 +95,7 @@ def write_certificate(root: Path, organization: str) -> None:
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "swarm-ca")])
     builder = x509.CertificateBuilder(issuer, subject, key.public_key(), 1, day, day)
     folder = root / "swarm" / "certificates"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     pem = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
     (folder / "swarm-node.crt").write_bytes(pem)
 
@@ -204,7 +206,7 @@ def test_another_role_is_reported_and_not_changed(cluster: FakeSwarm) -> None:
 def test_a_locked_manager_is_refused(cluster: FakeSwarm) -> None:
     host = manager_of(cluster)
     host.state = "locked"
-    with pytest.raises(Refused, match="docker swarm unlock"):
+    with pytest.raises(Refused, match="give unlock_key, or run `docker swarm unlock`"):
         present(host, wanted(role="manager"))
     with pytest.raises(Refused, match="unlock it first"):
         absent(host, wanted())
@@ -283,6 +285,51 @@ def test_the_last_manager_leaves_after_its_workers(cluster: FakeSwarm) -> None:
         absent(manager_of(cluster), wanted())
     cluster.nodes[worker]["Status"]["State"] = "down"
     assert absent(manager_of(cluster), wanted())["changed"]
+
+
+def test_a_host_on_which_tasks_run_stays(cluster: FakeSwarm, host: FakeEngine) -> None:
+    present(host, joining())
+    cluster.run(host.node_id, "alice")
+    for check_mode in (True, False):
+        with pytest.raises(Refused, match="cpu1 still runs nb-alice: drain it first"):
+            absent(host, wanted(), check_mode=check_mode)
+    assert absent(host, wanted(force=True))["changed"]
+    assert host.state == "inactive"
+
+
+def test_a_worker_moves_to_another_cluster_when_told_to(host: FakeEngine, tmp_path: Path) -> None:
+    old = FakeSwarm("cluster-b")
+    host.swarm, host.state, host.node_id = old, "active", old.add_node("cpu1")
+    write_certificate(tmp_path, "cluster-b")
+    options = {**joining(), "move": True}
+    old.run(host.node_id, "alice")
+    with pytest.raises(Refused, match="still runs nb-alice"):
+        present(host, options)
+    old.tasks.clear()
+    predicted = present(host, options, check_mode=True)
+    assert host.swarm is old
+    host.on_join = lambda: write_certificate(tmp_path, "cluster-a")
+    result = present(host, options)
+    assert (result["changed"], result["diff"]) == (predicted["changed"], predicted["diff"])
+    assert result["cluster_id"] == "cluster-a"
+    assert not present(host, options)["changed"]
+
+
+def test_a_host_is_never_moved_to_a_cluster_that_was_not_named(cluster: FakeSwarm) -> None:
+    assert not present(manager_of(cluster), wanted(role="manager", move=True))["changed"]
+
+
+def test_a_locked_manager_is_unlocked_with_the_key(cluster: FakeSwarm) -> None:
+    host, options = manager_of(cluster), wanted(role="manager", unlock_key=UNLOCK_KEY)
+    host.state = "locked"
+    predicted = present(host, options, check_mode=True)
+    assert host.state == "locked"
+    with pytest.raises(EngineError, match="invalid key"):
+        present(host, {**options, "unlock_key": "nonsense"})
+    result = present(host, options)
+    assert (result["changed"], result["diff"]) == (predicted["changed"], predicted["diff"])
+    assert host.state == "active"
+    assert not present(host, options)["changed"]
 
 
 def test_nobody_answers() -> None:

@@ -219,9 +219,9 @@ def test_only_stale_twins_of_hosts_in_the_list_are_pruned(cluster: Cluster) -> N
     dead_manager = cluster.swarm.add_node("gpu1", state="down", role="manager")
     other = cluster.swarm.add_node("cpu1", state="down")
     namesake = cluster.swarm.add_node("gpu1")
-    assert cluster.settle(cluster.wish(cluster.gpu1), prune=False)["pruned"] == []
+    assert cluster.settle(cluster.wish(cluster.gpu1), prune=False)["removed"] == []
     result = cluster.settle_thrice(cluster.wish(cluster.gpu1))
-    assert [node["node_id"] for node in result["pruned"]] == [twin, dead_manager]
+    assert [node["node_id"] for node in result["removed"]] == [twin, dead_manager]
     assert {other, namesake} <= cluster.swarm.nodes.keys()
 
 
@@ -232,10 +232,32 @@ def test_a_twin_at_the_hosts_own_address_is_pruned_once_it_is_down(
     status = cluster.swarm.nodes[twin]["Status"]
     status["Addr"] = cluster.swarm.nodes[cluster.gpu1]["Status"]["Addr"]
     assert cluster.settle(cluster.wish(cluster.gpu1), check_mode=True)["changed"]
-    with pytest.raises(Refused, match=f"gpu1 has an old entry, node {twin} at the same address"):
+    with pytest.raises(Refused, match=f"node {twin} of gpu1 cannot be removed, since its engine is still ready"):
         cluster.settle(cluster.wish(cluster.gpu1))
     monkeypatch.setattr(swarm.time, "sleep", lambda _seconds: status.update(State="down"))
-    assert cluster.settle(cluster.wish(cluster.gpu1))["pruned"] == [{"node_id": twin, "hostname": "gpu1"}]
+    assert cluster.settle(cluster.wish(cluster.gpu1))["removed"] == [{"node_id": twin, "hostname": "gpu1"}]
+
+
+def test_a_node_is_removed_once_its_host_has_left(cluster: Cluster) -> None:
+    gone = cluster.wish(cluster.gpu1, state="absent", labels={"ignored": "x"})
+    assert cluster.settle(gone, check_mode=True)["changed"]
+    with pytest.raises(Refused, match=r"node .* of gpu1 cannot be removed, .*let that host leave first"):
+        cluster.settle(gone)
+    cluster.swarm.nodes[cluster.gpu1]["Status"]["State"] = "down"
+    result = cluster.settle_thrice(gone)
+    assert result["removed"] == [{"node_id": cluster.gpu1, "hostname": "gpu1"}]
+    assert result["nodes"] == {}
+    assert cluster.gpu1 not in cluster.swarm.nodes
+
+
+def test_a_dead_manager_is_removed_where_the_quorum_allows(cluster: Cluster) -> None:
+    second, third = cluster.managers[1:]
+    cluster.swarm.kill(third)
+    assert cluster.settle_thrice(cluster.wish(third, state="absent"))["changed"]
+    assert third not in cluster.swarm.nodes
+    with pytest.raises(Refused, match="run it on a manager that stays one"):
+        cluster.settle(cluster.wish(cluster.managers[0], state="absent"))
+    assert second in cluster.swarm.nodes
 
 
 def test_the_module_itself(

@@ -335,7 +335,6 @@ def test_bad_registry_login_is_refused(swarm):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"api_version": "1.40"}, "the engine speaks API 1.40"),
         ({"info": {"Swarm": {"LocalNodeState": "active"}}}, "no swarm manager .*active.; run on a manager"),
         ({"info": {"Swarm": {"LocalNodeState": "locked"}}}, "swarm state locked"),
     ],
