@@ -9,10 +9,12 @@ short_description: Manage a network of a Docker swarm
 description:
   - Makes sure that a swarm-scoped network exists as described, or does not exist. Runs on a manager.
   - A network that is as described is never touched. Docker cannot change a network; a difference can only be mended by
-    removing it and making it anew, which is refused with the list of the services on it, unless O(allow_recreate).
+    removing it and making it anew, which is refused with the list of the services and tasks on it, unless
+    O(allow_recreate).
   - A subnet that overlaps one of another network of the swarm is refused, since Docker never serves it.
   - Waits until the swarm has given the new network its addresses, for 15 seconds at most.
-  - Uses C(GET /networks), C(POST /networks/create), C(DELETE /networks/ID) and C(GET /services) of the Engine API.
+  - Uses C(GET /networks), C(POST /networks/create), C(DELETE /networks/ID), C(GET /services),
+    C(GET /tasks) and C(GET /nodes) of the Engine API.
 author: swarmhub contributors
 options:
   name:

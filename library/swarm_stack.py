@@ -12,7 +12,7 @@ description:
   - Waits until every service has its tasks running (and healthy, where there is a health check) and every update is
     completed. Fails at the deadline with the engine's own reasons for each service, also when nothing was changed.
   - Tasks that the engine gave up (restart attempts used up, update paused) are started again, which counts as a change.
-  - Uses C(/info), C(/version), C(/services), C(/tasks), C(/networks), C(/secrets), C(/configs) and C(/nodes) of the
+  - Uses C(/info), C(/services), C(/tasks), C(/networks), C(/secrets), C(/configs) and C(/nodes) of the
     Docker Engine API.
   - Only what carries the label C(com.docker.stack.namespace) of this stack is ever changed or removed.
 author: swarmhub contributors
@@ -32,8 +32,8 @@ options:
   compose:
     description:
       - What the stack is, in the words of compose version 3.8 as C(docker stack deploy) takes them. Required for
-        O(state=present). Durations (V(1m30s)) and sizes (V(512M)) are in compose notation; C($) is an ordinary
-        character, nothing is interpolated; image tags are handed on as they are.
+        O(state=present). Durations (V(1m30s)) and sizes (V(512M)) are in compose notation; image tags are handed on as
+        they are, and without O(environment) every C($) too.
       - Top level - C(services), C(networks) (driver, driver_opts, attachable, internal, ipam, labels, external, name),
         C(volumes) (driver, driver_opts, labels, external, name), C(secrets) and C(configs) (labels, external, name).
       - Services - C(image), C(command), C(entrypoint), C(environment), C(hostname), C(user), C(working_dir), C(init),
@@ -44,6 +44,12 @@ options:
         C(restart_policy) (without C(max_attempts), or with 0, there is no limit), C(update_config), C(rollback_config).
       - C(version), C(container_name), C(expose) and C(depends_on) have no effect on a swarm and give a warning. Keys
         that begin with C(x-) are comments. Any other key is refused by its path.
+    type: dict
+  environment:
+    description:
+      - Values of the variables in O(compose), for a mapping that was written for C(docker stack deploy), which takes
+        them from its environment. When given, C($NAME), C(${NAME}), C(${NAME:-default}) and C(${NAME:?why}) are
+        replaced and C($$) is a C($), as there; a variable without a value is an error.
     type: dict
   secrets:
     description:
@@ -168,6 +174,7 @@ ARGUMENTS = {
     "name": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "compose": {"type": "dict"},
+    "environment": {"type": "dict"},
     "secrets": {"type": "dict", "default": {}, "no_log": True},
     "configs": {"type": "dict", "default": {}},
     "registry_auth": {"type": "dict", "default": {}, "no_log": True},

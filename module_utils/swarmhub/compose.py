@@ -6,6 +6,7 @@ Nothing is dropped in silence: a key is translated, accepted with a warning that
 from __future__ import annotations
 
 import dataclasses
+import graphlib
 import re
 import typing as t
 
@@ -78,11 +79,30 @@ def read_stack(name: str, compose: object, secrets: dict[str, str], configs: dic
     top.close()
     if not sections:
         raise ComposeError("services", "the stack has none")
+    _check_dependencies(sections, warnings)
     services = {f"{name}_{key}": service_spec(key, section, names) for key, section in sections.items()}
     wanted = dict(networks.values())
     if names.default_network_used:
         wanted.setdefault(names.default_network, NetworkSpec(names.default_network, labels=labels))
     return Stack(name, wanted, [item for kind in KINDS for item in contents[kind].values()], services, warnings)
+
+
+def _check_dependencies(sections: dict[str, Section], warnings: list[str]) -> None:
+    """Swarm starts services in no order, but an order that there cannot be is a mistake all the same."""
+    graph: dict[str, list[str]] = {}
+    for key, section in sections.items():
+        path = section.at("depends_on")
+        if "depends_on" in section:
+            warnings.append(f"{path}: has no effect, swarm starts services in no order")
+        mapping = section.holds("depends_on", dict)
+        graph[key] = section.section("depends_on").names() if mapping else section.strings("depends_on")
+        for name in graph[key]:
+            if name not in sections:
+                raise ComposeError(path, f"{name!r} is not among the mapping's services")
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        raise ComposeError("services", f"depends_on goes in a circle: {' -> '.join(error.args[1])}") from error
 
 
 def _external_name(section: Section, key: str) -> str | None:

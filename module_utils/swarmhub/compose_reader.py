@@ -12,6 +12,9 @@ _DURATION_UNITS = {"h": 3600 * 10**9, "m": 60 * 10**9, "s": 10**9, "ms": 10**6, 
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|ns|h|m|s)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
 _SIZE_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_VARIABLE = re.compile(
+    r"\$(?:(?P<dollar>\$)|(?P<bare>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)(?:(?P<rule>:?[-?])(?P<rest>[^}]*))?\}|)"
+)
 
 
 class ComposeError(Exception):
@@ -20,6 +23,40 @@ class ComposeError(Exception):
     def __init__(self, path: str, message: str) -> None:
         super().__init__(f"{path or 'compose'}: {message}")
         self.path = path
+
+
+def interpolated(value: object, environment: Mapping[str, t.Any], path: str = "") -> t.Any:
+    """The mapping with its variables replaced, as ``docker stack deploy`` does from its own environment.
+
+    ``$NAME`` and ``${NAME}`` are values of ``environment``, ``${NAME-x}`` and ``${NAME:-x}`` have a default (the latter
+    also for an empty value), ``${NAME?why}`` and ``${NAME:?why}`` say what is missing, and ``$$`` is a dollar.
+
+    Raises:
+        ComposeError: a variable without a value, which docker would take for an empty one, or a lone ``$``.
+    """
+    if isinstance(value, Mapping):
+        return {
+            key: interpolated(item, environment, f"{path}.{key}" if path else str(key)) for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [interpolated(item, environment, f"{path}[{index}]") for index, item in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def replace(match: re.Match[str]) -> str:
+        name, rule, rest = match["name"] or match["bare"], match["rule"] or "", match["rest"]
+        if match["dollar"]:
+            return "$"
+        if not name:
+            raise ComposeError(path, f"{value!r} has a $ that begins no variable; $$ is a $")
+        text = "" if environment.get(name) is None else str(environment[name])
+        if environment.get(name) is None or (not text and rule.startswith(":")):
+            if not rule.endswith("-"):
+                raise ComposeError(path, f"the variable {name} has no value{f' ({rest})' if rest else ''}")
+            return rest or ""
+        return text
+
+    return _VARIABLE.sub(replace, value)
 
 
 def duration(value: object, path: str) -> int:

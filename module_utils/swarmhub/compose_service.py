@@ -19,7 +19,6 @@ _SECOND = 10**9
 _WITHOUT_EFFECT = {
     "container_name": "swarm names containers after their tasks",
     "expose": "services on one network reach all of each other's ports",
-    "depends_on": "swarm starts services in no order",
 }
 _SHORT_PORT = re.compile(r"(?:(?P<published>\d+(?:-\d+)?):)?(?P<target>\d+(?:-\d+)?)(?:/(?P<protocol>tcp|udp|sctp))?")
 

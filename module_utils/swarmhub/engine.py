@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import typing as t
+from pathlib import Path
 
 Json = t.Any
 
@@ -67,20 +68,18 @@ class DockerEngine:
                 "", "", 0, f"the Docker SDK for Python is missing (package python3-docker): {error}"
             ) from error
         self._network_errors = (requests.exceptions.RequestException, docker.errors.DockerException)
-        socket_path = docker_host.removeprefix("unix://")
-        if os.path.exists(socket_path) and not os.access(socket_path, os.R_OK | os.W_OK):
+        socket_path = Path(docker_host.removeprefix("unix://"))
+        if socket_path.exists() and not os.access(socket_path, os.R_OK | os.W_OK):
             raise EngineError("", "", 0, f"no permission to use {socket_path}: run as root (become: true)")
         try:
             self._client = docker.APIClient(base_url=docker_host, version="auto", timeout=timeout)
         except self._network_errors as error:
-            raise EngineError(
-                "", "", 0, f"no Docker engine answers at {docker_host}: is docker.service running? ({_root_cause(error)})"
-            ) from error
+            message = f"no Docker engine answers at {docker_host}: is docker.service running? ({_root_cause(error)})"
+            raise EngineError("", "", 0, message) from error
         version = self._client.api_version
         if tuple(int(part) for part in version.split(".")) < OLDEST_API:
-            raise EngineError(
-                "", "", 0, f"the engine at {docker_host} speaks API {version}; 1.41 (Docker 20.10) is the oldest that serves"
-            )
+            message = f"the engine at {docker_host} speaks API {version}; 1.41 (Docker 20.10) is the oldest that serves"
+            raise EngineError("", "", 0, message)
 
     def request(
         self,

@@ -90,15 +90,26 @@ def find(networks: list[Live], name: str) -> Live | None:
     return next((network for network in networks if network["Name"] == name), None)
 
 
-def services_on(engine: Engine, live: Live) -> list[str]:
-    """The services that name the network, each with the number of its running tasks."""
-    found = []
-    for service in engine.request("GET", "/services", params={"status": "true"}) or []:
+def users_of(engine: Engine, live: Live) -> list[str]:
+    """Who is on the network: services, each with the nodes of its tasks, and containers outside of services."""
+    hosts = {node["ID"]: node["Description"]["Hostname"] for node in engine.request("GET", "/nodes") or []}
+    running = [
+        task
+        for task in engine.request("GET", "/tasks") or []
+        if task["Status"]["State"] == "running"
+        and live["Id"] in [item["Network"]["ID"] for item in task.get("NetworksAttachments") or []]
+    ]
+    found = [
+        f"container {task['Spec']['NetworkAttachmentSpec']['ContainerID'][:12]} on {hosts.get(task['NodeID'], '?')}"
+        for task in running
+        if "NetworkAttachmentSpec" in task["Spec"]
+    ]
+    for service in engine.request("GET", "/services") or []:
         spec = service["Spec"]
         attached = (spec["TaskTemplate"].get("Networks") or []) + (spec.get("Networks") or [])
         if {network["Target"] for network in attached} & {live["Id"], live["Name"]}:
-            running = service.get("ServiceStatus", {}).get("RunningTasks", 0)
-            found.append(f"{spec['Name']} ({running} running)")
+            on = sorted(hosts.get(task["NodeID"], "?") for task in running if task.get("ServiceID") == service["ID"])
+            found.append(f"service {spec['Name']} ({'tasks on ' + ', '.join(on) if on else 'no task runs'})")
     return sorted(found)
 
 
@@ -121,9 +132,8 @@ def refuse_difference(engine: Engine, spec: NetworkSpec, live: Live) -> None:
     differences = spec.differences(live)
     if differences:
         words = "; ".join(f"{field} is {was!r}, wanted {wanted!r}" for field, (was, wanted) in differences.items())
-        services = services_on(engine, live)
-        users = f"services on it: {', '.join(services)}" if services else "no service is on it"
-        raise NetworkError(f"network {spec.name} would have to be made anew ({words}); {users}")
+        users = ", ".join(users_of(engine, live)) or "nobody"
+        raise NetworkError(f"network {spec.name} would have to be made anew ({words}); on it: {users}")
 
 
 def create(engine: Engine, spec: NetworkSpec, clock: t.Any = time) -> str:
@@ -232,8 +242,7 @@ def settle(
 
 
 def _refuse_users(engine: Engine, live: Live, what: str) -> None:
-    """The engine removes no network that a service names: say so before anything is touched."""
-    services = services_on(engine, live)
-    if services:
-        names = ", ".join(services)
-        raise NetworkError(f"network {live['Name']} {what} while services are on it; remove them first: {names}")
+    """The engine removes no network that somebody uses: say so before anything is touched."""
+    users = users_of(engine, live)
+    if users:
+        raise NetworkError(f"network {live['Name']} {what} while somebody is on it; remove first: {', '.join(users)}")

@@ -15,6 +15,7 @@ from ansible.module_utils.swarmhub import network as networks
 from ansible.module_utils.swarmhub import stack_content as content
 from ansible.module_utils.swarmhub import stack_wait as convergence
 from ansible.module_utils.swarmhub.compose import Stack, read_stack
+from ansible.module_utils.swarmhub.compose_reader import interpolated
 from ansible.module_utils.swarmhub.engine import Engine, EngineError
 from ansible.module_utils.swarmhub.network import STACK_LABEL
 from ansible.module_utils.swarmhub.stack_services import Login, Step, is_own, list_services, plan_services, submit, undo
@@ -54,6 +55,7 @@ class Request:
 
     name: str
     compose: object = None
+    environment: dict[str, t.Any] | None = None
     secrets: dict[str, str] = dataclasses.field(default_factory=dict, repr=False)
     configs: dict[str, str] = dataclasses.field(default_factory=dict)
     registry_auth: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict, repr=False)
@@ -62,6 +64,10 @@ class Request:
     timeout: float = 300
     rollback: bool = False
     check: bool = False
+
+    def mapping(self) -> object:
+        """The compose mapping with its variables replaced; without an ``environment`` every ``$`` stays as it is."""
+        return self.compose if self.environment is None else interpolated(self.compose, self.environment)
 
 
 def deploy(engine: Engine, request: Request, clock: t.Any = time) -> Result:
@@ -74,7 +80,7 @@ def deploy(engine: Engine, request: Request, clock: t.Any = time) -> Result:
         EngineError: the engine refused to be looked at.
     """
     cluster_id = _cluster_id(engine)
-    stack = read_stack(request.name, request.compose, request.secrets, request.configs, cluster_id)
+    stack = read_stack(request.name, request.mapping(), request.secrets, request.configs, cluster_id)
     held = content.Inventory(engine)
     live_networks = networks.swarm_networks(engine)
     login = Login(request.registry_auth, cluster_id)

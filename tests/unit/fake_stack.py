@@ -182,6 +182,7 @@ class FakeSwarm:
                 "ServiceID": service["ID"],
                 "CreatedAt": self._stamp(),
                 "NodeID": "" if status["State"] == "pending" else "node1",
+                "NetworksAttachments": [{"Network": {"ID": item["Target"]}} for item in template.get("Networks") or []],
                 **({} if is_global else {"Slot": slot}),
                 "Spec": {key: value for key, value in template.items() if key != "Runtime"},
                 "DesiredState": "shutdown" if ended else "running",

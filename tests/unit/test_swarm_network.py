@@ -62,7 +62,7 @@ def test_a_difference_is_refused_and_nothing_is_destroyed(swarm, field, value):
     made(swarm)
     use(swarm, "hub")
     other = NetworkSpec(**{**SPEC.__dict__, field: value})
-    with pytest.raises(NetworkError, match=rf"{field} is .*services on it: web"):
+    with pytest.raises(NetworkError, match=rf"{field} is .*; on it: service web \(tasks on gpu1\)"):
         settle(swarm, other, clock=swarm)
     assert swarm.writes == []
 
@@ -78,9 +78,9 @@ def test_an_unused_network_is_made_anew_where_that_is_allowed(swarm):
 def test_services_forbid_removal_and_renewal_before_anything_is_touched(swarm):
     made(swarm)
     use(swarm, "hub")
-    with pytest.raises(NetworkError, match="remove them first: web"):
+    with pytest.raises(NetworkError, match=r"remove first: service web \(tasks on gpu1\)"):
         settle(swarm, NetworkSpec("hub", internal=True), allow_recreate=True, clock=swarm)
-    with pytest.raises(NetworkError, match="remove them first: web"):
+    with pytest.raises(NetworkError, match=r"remove first: service web \(tasks on gpu1\)"):
         settle(swarm, SPEC, present=False, clock=swarm)
     assert swarm.writes == []
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 import yaml
 from ansible.module_utils.swarmhub.compose import read_stack
-from ansible.module_utils.swarmhub.compose_reader import ComposeError, duration, file_mode, nano_cpus, size
+from ansible.module_utils.swarmhub.compose_reader import (
+    ComposeError,
+    duration,
+    file_mode,
+    interpolated,
+    nano_cpus,
+    size,
+)
 
 # The shape of a hub stack as people write it for `docker stack deploy`.
 HUB_STACK = """
@@ -312,3 +319,47 @@ def test_notations(read, text, wanted):
 def test_wrong_notations(read, text):
     with pytest.raises(ComposeError, match="x: expected"):
         read(text, "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("hub:$TAG", "hub:7"),
+        ("hub:${TAG}", "hub:7"),
+        ("${NONE-1}${EMPTY-2}${EMPTY:-3}${TAG:-4}", "137"),
+        ("${TAG:?which one}", "7"),
+        ("sh -c 'echo $$HOME'", "sh -c 'echo $HOME'"),
+    ],
+)
+def test_variables_have_the_values_that_docker_would_give_them(text, wanted):
+    assert interpolated({"a": [text, 1]}, {"TAG": 7, "EMPTY": ""}) == {"a": [wanted, 1]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("hub:${TAG}", r"a\[0\]: the variable TAG has no value"),
+        ("${TAG:?say which}", r"a\[0\]: the variable TAG has no value \(say which\)"),
+        ("costs 5 $", r"a\[0\]: 'costs 5 \$' has a \$ that begins no variable"),
+        ("${TAG!}", "begins no variable"),
+    ],
+)
+def test_a_variable_without_a_value_is_no_empty_one(text, message):
+    with pytest.raises(ComposeError, match=message):
+        interpolated({"a": [text]}, {})
+
+
+def test_without_an_environment_a_dollar_is_a_dollar():
+    assert container({"command": ["sh", "-c", "echo ${HOME} $$"]})["Args"] == ["sh", "-c", "echo ${HOME} $$"]
+
+
+def test_an_order_that_there_cannot_be_is_refused():
+    services = {key: {"image": "x"} for key in "abc"}
+    services["a"]["depends_on"], services["b"]["depends_on"] = ["b"], {"a": {"condition": "service_started"}}
+    with pytest.raises(ComposeError, match=r"depends_on goes in a circle: (a -> b -> a|b -> a -> b)"):
+        stack({"services": services})
+    services["b"]["depends_on"] = ["d"]
+    with pytest.raises(ComposeError, match=r"services\.b\.depends_on: 'd' is not among"):
+        stack({"services": services})
+    services["b"]["depends_on"] = ["c"]
+    assert [text for text in stack({"services": services}).warnings if "no order" in text]

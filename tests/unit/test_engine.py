@@ -1,0 +1,81 @@
+"""The seam to a real engine: each way in which there is none ends in one clear sentence."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import socketserver
+import threading
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.swarmhub import engine as seam
+from ansible.module_utils.swarmhub.engine import DockerEngine, EngineError
+
+VERSION = {"ApiVersion": "1.45", "MinAPIVersion": "1.24"}
+
+
+class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """An HTTP server at a Unix socket; ``answers`` are (status, body) by path."""
+
+    daemon_threads = True
+    answers: t.ClassVar[dict[str, tuple[int, t.Any]]] = {}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        status, body = Server.answers["/" + self.path.rpartition("/")[2]]
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def address_string(self) -> str:
+        return "unix"
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def docker_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[str]:
+    monkeypatch.setattr(Server, "answers", {"/version": (200, VERSION)})
+    path = tmp_path / "docker.sock"
+    with Server(str(path), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"unix://{path}"
+        server.shutdown()
+
+
+def test_an_engine_that_is_down_is_named_with_its_socket(tmp_path: Path) -> None:
+    with pytest.raises(EngineError) as refused:
+        DockerEngine(f"unix://{tmp_path}/docker.sock")
+    assert str(refused.value) == (
+        f"no Docker engine answers at unix://{tmp_path}/docker.sock: is docker.service running? "
+        "([Errno 2] No such file or directory)"
+    )
+
+
+def test_a_socket_without_permission_is_told_from_an_engine_that_is_down(
+    docker_host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seam.os, "access", lambda _path, _mode: False)  # what anybody but root would see
+    with pytest.raises(EngineError, match=r"no permission to use .*docker\.sock: run as root \(become: true\)"):
+        DockerEngine(docker_host)
+
+
+@pytest.mark.parametrize("version", ["1.24", "1.40"])
+def test_an_api_that_is_too_old_is_refused_before_anything_is_asked(docker_host: str, version: str) -> None:
+    Server.answers["/version"] = (200, {**VERSION, "ApiVersion": version})
+    with pytest.raises(EngineError, match=rf"speaks API {version}; 1\.41 \(Docker 20\.10\) is the oldest that serves"):
+        DockerEngine(docker_host)
+
+
+def test_the_engine_s_refusal_keeps_its_status_and_its_words(docker_host: str) -> None:
+    Server.answers["/nodes"] = (503, {"message": "This node is not a swarm manager."})
+    with pytest.raises(EngineError, match=r"GET /nodes: This node is not a swarm manager\.") as refused:
+        DockerEngine(docker_host).request("GET", "/nodes")
+    assert refused.value.status == 503
