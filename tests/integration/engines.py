@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -125,6 +126,24 @@ class Host:
                 self._process.wait(timeout=10)
             self._process = None
 
+    def cut(self) -> None:
+        """Take the host's link down."""
+        sh("ip", "-n", self.namespace, "link", "set", "eth0", "down")
+
+    def mend(self) -> None:
+        """Bring the link up again."""
+        sh("ip", "-n", self.namespace, "link", "set", "eth0", "up")
+
+    @contextlib.contextmanager
+    def frozen(self) -> t.Iterator[None]:
+        """Stop the engine in its tracks: its ports still take connections, and nobody answers."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def log_tail(self) -> str:
         """Return the last lines that the engine logged."""
         return "\n".join((self.folder / "log").read_text(encoding="utf-8").splitlines()[-10:])
@@ -135,16 +154,43 @@ class Host:
 
     def module(self, name: str, /, *, check: bool = False, **arguments: t.Any) -> dict[str, t.Any]:
         """Run one of our modules on this host as Ansible would; return what it printed, ``failed`` included."""
-        options = {**arguments, "docker_host": self.docker_host, "_ansible_check_mode": check, "_ansible_diff": True}
         done = subprocess.run(
-            ["nsenter", f"--net=/run/netns/{self.namespace}", sys.executable, str(MODULE_RUNNER), name],
-            input=json.dumps(options), capture_output=True, text=True, check=False, timeout=150,
+            self._module_command(name), input=self._module_input(arguments, check=check),
+            capture_output=True, text=True, check=False, timeout=150,
         )  # fmt: skip
         assert done.stdout.strip().startswith("{"), (
             f"{name} on {self.name} printed no result: {done.stdout}{done.stderr}"
         )
+        assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
         result: dict[str, t.Any] = json.loads(done.stdout)
         return result
+
+    def refusal(self, name: str, /, **arguments: t.Any) -> str:
+        """Run a module that must fail, in check mode and for real; return what it says."""
+        refused = self.module(name, **arguments)
+        assert refused.get("failed"), f"{name} did not fail: {refused}"
+        return str(refused["msg"])
+
+    def killed_module(self, name: str, /, delay: float, **arguments: t.Any) -> None:
+        """Run a module and end it with SIGKILL ``delay`` seconds after its first instruction of its own."""
+        with subprocess.Popen(
+            self._module_command(name), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdin
+            assert process.stderr
+            process.stdin.write(self._module_input(arguments, check=False).encode())
+            process.stdin.close()
+            assert process.stderr.readline() == b"begins\n"
+            time.sleep(delay)
+            process.kill()
+
+    def _module_command(self, name: str) -> list[str]:
+        return ["nsenter", f"--net=/run/netns/{self.namespace}", sys.executable, str(MODULE_RUNNER), name]
+
+    def _module_input(self, arguments: dict[str, t.Any], *, check: bool) -> str:
+        return json.dumps(
+            {**arguments, "docker_host": self.docker_host, "_ansible_check_mode": check, "_ansible_diff": True}
+        )
 
     def settle(self, name: str, /, **arguments: t.Any) -> dict[str, t.Any]:
         """Run a module in check mode, for real, and again; hold it to its prediction and to idempotence.
@@ -155,7 +201,9 @@ class Host:
         predicted = self.module(name, check=True, **arguments)
         real = self.module(name, **arguments)
         assert not real.get("failed"), real["msg"]
-        assert predicted.get("changed") == real["changed"], f"check mode said {predicted}, the real run {real}"
+        assert (predicted.get("changed"), predicted.get("diff")) == (real["changed"], real["diff"]), (
+            f"check mode said {predicted}, the real run {real}"
+        )
         again = self.module(name, **arguments)
         assert again.get("changed") is False, f"the second run of {name} changed something: {again}"
         return real

@@ -15,5 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 sys.path.insert(0, str(ROOT / "library"))
 
+module = importlib.import_module(sys.argv[1])
 with patch_module_args(json.load(sys.stdin)):
-    importlib.import_module(sys.argv[1]).main()
+    print("begins", file=sys.stderr, flush=True)  # a test may wait for it
+    module.main()

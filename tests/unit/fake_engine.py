@@ -56,7 +56,7 @@ class FakeSwarm:
         self.nodes[node_id] = {
             "ID": node_id,
             "Version": {"Index": 1},
-            "Spec": {"Name": "kept", "Labels": {}, "Role": role, "Availability": "active", **spec},
+            "Spec": {"Labels": {}, "Role": role, "Availability": "active", **spec},
             "Description": {"Hostname": hostname, "Resources": {}},
             "Status": {"State": state, "Addr": f"10.0.0.{len(self.nodes) + 1}"},
         }
@@ -219,7 +219,7 @@ class FakeEngine:
         swarm = self.peers[body["RemoteAddrs"][0]]
         roles = {token: role.lower() for role, token in swarm.cluster["JoinTokens"].items()}
         if body["JoinToken"] not in roles:
-            raise EngineError("POST", "/swarm/join", 400, "invalid join token")
+            raise EngineError("POST", "/swarm/join", 500, "invalid join token")
         self._enter(swarm, roles[body["JoinToken"]])
         if self.join_polls:
             self.state = "pending"
@@ -242,8 +242,15 @@ class FakeEngine:
         ]
 
     def _leave(self, _body: Json | None, params: Json | None) -> None:
+        if self.state == "inactive":
+            raise EngineError("POST", "/swarm/leave", 503, "This node is not part of a swarm")
         if self._is_manager() and (params or {}).get("force") != "true":
-            raise EngineError("POST", "/swarm/leave", 503, "You are attempting to leave the swarm on a manager.")
+            raise EngineError(
+                "POST",
+                "/swarm/leave",
+                503,
+                "You are attempting to leave the swarm on a node that is participating as a manager.",
+            )
         if self.swarm:
             self.swarm.nodes[self.node_id]["Status"]["State"] = "down"
         self.swarm, self.state, self.node_id, self.error = None, "inactive", "", ""

@@ -87,7 +87,7 @@ class FakeSwarm:
     def _content(self, method: str, kind: str, rest: str, body: Live) -> t.Any:
         held = self.contents[kind]
         if method == "GET":
-            return [{**item, "Spec": {**item["Spec"], "Data": None}} for item in held.values()]
+            return [{**item, "Spec": _without(item["Spec"], "Data")} for item in held.values()]
         if method == "POST":
             identity = self._id()
             held[identity] = {"ID": identity, "Spec": body}
@@ -138,19 +138,22 @@ class FakeSwarm:
             self.services[identity]["Version"]["Index"] += 1
             self._refuse(500, "rpc error: code = Unknown desc = update out of sequence")
         self._settle(self.services[identity], body)
-        return {"ID": identity}
+        return {"ID": identity} if rest == "create" else {"Warnings": None}
 
     def _settle(self, service: Live, spec: Live) -> None:
         """Take the spec over as the engine does, and start tasks where the template changed."""
         spec = json.loads(json.dumps(spec))
         template = spec["TaskTemplate"]
+        if "Placement" in template:
+            template["Placement"] = {key: value for key, value in template["Placement"].items() if value}
         template["ContainerSpec"]["Isolation"] = "default"
         template["Runtime"] = "container"
         ids = {network["Name"]: identity for identity, network in self.networks.items()}
         for attachment in template.get("Networks") or []:
             attachment["Target"] = ids.get(attachment["Target"], attachment["Target"])
         before = service.get("Spec", {}).get("TaskTemplate")
-        service.update(Spec=spec, UpdateStatus=None, UpdatedAt=self._stamp())
+        service.pop("UpdateStatus", None)
+        service.update(Spec=spec, UpdatedAt=self._stamp())
         service["Version"]["Index"] += 1
         replicas = spec["Mode"].get("Replicated", {"Replicas": 1})["Replicas"]
         mine = [task for task in self.tasks if task["ServiceID"] == service["ID"]]
@@ -181,7 +184,7 @@ class FakeSwarm:
                 "ID": self._id(),
                 "ServiceID": service["ID"],
                 "CreatedAt": self._stamp(),
-                "NodeID": "" if status["State"] == "pending" else "node1",
+                **({} if status["State"] == "pending" else {"NodeID": "node1"}),
                 "NetworksAttachments": [{"Network": {"ID": item["Target"]}} for item in template.get("Networks") or []],
                 **({} if is_global else {"Slot": slot}),
                 "Spec": {key: value for key, value in template.items() if key != "Runtime"},
@@ -199,3 +202,7 @@ class FakeSwarm:
     def service(self, name: str) -> Live:
         """One live service."""
         return next(item for item in self.services.values() if item["Spec"]["Name"] == name)
+
+
+def _without(mapping: Live, key: str) -> Live:
+    return {name: value for name, value in mapping.items() if name != key}

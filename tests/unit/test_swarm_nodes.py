@@ -96,6 +96,7 @@ def test_exact_leaves_nodes_alone_whose_labels_are_not_given(cluster: Cluster) -
 
 def test_an_update_keeps_the_rest_of_the_spec_and_survives_a_conflict(cluster: Cluster) -> None:
     cluster.swarm.conflicts = 2
+    cluster.swarm.nodes[cluster.gpu1]["Spec"]["Name"] = "kept"
     cluster.settle(cluster.wish(cluster.gpu1, labels={"a": "b"}, availability="pause"))
     spec = cluster.swarm.nodes[cluster.gpu1]["Spec"]
     assert (spec["Name"], spec["Availability"], spec["Labels"]["a"]) == ("kept", "pause", "b")
