@@ -38,7 +38,7 @@ unit: venv ## Unit tests: no root, no network
 	.venv-hub/bin/python -m pytest --confcutdir tests/unit/hub tests/unit/hub
 
 integration: venv ## Our modules against real Docker engines; needs root
-	pytest tests/integration
+	pytest --numprocesses 4 --dist loadfile tests/integration
 
 e2e: venv ## The lab that is up, seen from outside, with a real browser
 	pytest -rP tests/e2e --ignore tests/e2e/test_reset.py
