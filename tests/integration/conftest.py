@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 from engines import CARDS, Host, Hosts, Switch
+from swarms import found, join_options
 
 
 @pytest.fixture(scope="module")
@@ -28,3 +29,15 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Hosts]:
             mgr2=stack.enter_context(Host("mgr2", "10.123.0.12", folder, switch).running()),
             gpu1=stack.enter_context(Host("gpu1", "10.123.0.21", folder, switch, cards).running()),
         )
+
+
+@pytest.fixture(scope="module")
+def first(hosts: Hosts) -> dict[str, t.Any]:
+    """The swarm, founded on mgr1 and joined by gpu1."""
+    founded = found(hosts.mgr1)
+    assert founded["changed"]
+    assert founded["managers"] == ["10.123.0.11:2377"]
+    joined = hosts.gpu1.settle("swarm_member", **join_options(hosts.gpu1, "worker", founded))
+    assert joined["changed"]
+    assert (joined["role"], joined["cluster_id"]) == ("worker", founded["cluster_id"])
+    return founded

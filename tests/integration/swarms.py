@@ -1,0 +1,34 @@
+"""Swarms out of the hosts, told to our own modules."""
+
+from __future__ import annotations
+
+import typing as t
+
+from engines import Host
+
+POOL = {"default_addr_pool": ["10.20.0.0/16"], "subnet_size": 24, "dispatcher_heartbeat": 2}
+
+
+def found(host: Host, **arguments: t.Any) -> dict[str, t.Any]:
+    options = {"role": "manager", "advertise_addr": host.address, "return_tokens": True, **POOL, **arguments}
+    return host.settle("swarm_member", **options)
+
+
+def join_options(host: Host, role: str, first: dict[str, t.Any]) -> dict[str, t.Any]:
+    return {
+        "role": role,
+        "cluster_id": first["cluster_id"],
+        "remote_addrs": ["10.123.0.99:2377", *first["managers"]],  # the first one is not there
+        "join_token": first["join_tokens"][role],
+        "advertise_addr": host.address,
+    }
+
+
+def wish(host: Host, **wanted: t.Any) -> dict[str, t.Any]:
+    node_id = host.docker("info", "--format", "{{.Swarm.NodeID}}")
+    return {"node_id": node_id, "name": f"{host.name}.lan", **wanted}
+
+
+def labels(manager: Host, node: Host) -> str:
+    node_id = node.docker("info", "--format", "{{.Swarm.NodeID}}")
+    return manager.docker("node", "inspect", "--format", "{{json .Spec.Labels}}", node_id)
