@@ -7,7 +7,7 @@ LAB := $(PYTHON) molecule/shared/lab.py
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lock lab lab-down lint unit integration e2e reset-test verify test test-fast
+.PHONY: help venv lock lab lab-down lint unit integration e2e reset-test verify test test-fast test-long bench
 
 help: ## Show this help
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -39,6 +39,12 @@ unit: venv ## Unit tests: no root, no network
 
 integration: venv ## Our modules against real Docker engines; needs root
 	pytest --numprocesses 4 --dist loadfile tests/integration
+
+test-long: venv ## What takes longer: every moment at which a run is killed; needs root
+	pytest --numprocesses 4 -m long tests/integration
+
+bench: venv ## What our swarm modules cost beside community.docker's; needs root
+	python bench/modules.py
 
 e2e: venv ## The lab that is up, seen from outside, with a real browser
 	pytest -rP tests/e2e --ignore tests/e2e/test_reset.py

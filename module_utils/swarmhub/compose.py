@@ -157,7 +157,7 @@ def _volume(stack: str, key: str, section: Section, labels: dict[str, str]) -> t
     driver, options = section.text("driver"), section.labels("driver_opts")
     volume: dict[str, t.Any] = {"Labels": {**section.labels(), **labels}}
     if driver or options:
-        volume["DriverConfig"] = {"Name": driver or "local", "Options": options}
+        volume["DriverConfig"] = {**({"Name": driver} if driver else {}), "Options": options}
     section.close()
     return key, (name, volume)
 

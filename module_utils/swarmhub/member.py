@@ -211,8 +211,8 @@ def _check_health(here: Standing, wanted: Wanted) -> None:
     if here.state in ("pending", "error") and not here.unfinished:
         raise Refused(
             f"{here.host} is node {here.node_id} of cluster {here.cluster_id or '(unknown)'} but does not get through "
-            f"to it ({here.error or 'no manager answers'}): bring its managers back, or take it out with state=absent "
-            "and let it join again"
+            f"to it ({here.error or 'no manager answers'}): bring its managers back, or, if they removed this node, "
+            "take it out with state=absent and let it join again"
         )
 
 

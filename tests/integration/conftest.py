@@ -6,10 +6,11 @@ import contextlib
 import os
 import shutil
 import typing as t
+from pathlib import Path
 
 import pytest
 from engines import CARDS, Host, Hosts, Switch
-from swarms import found, join_options
+from swarms import found, join_options, write_image
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +42,19 @@ def first(hosts: Hosts) -> dict[str, t.Any]:
     assert joined["changed"]
     assert (joined["role"], joined["cluster_id"]) == ("worker", founded["cluster_id"])
     return founded
+
+
+@pytest.fixture(scope="session")
+def empty_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image without programs, as a file for ``docker import``."""
+    archive = tmp_path_factory.mktemp("image") / "empty.tar"
+    write_image(archive)
+    return archive
+
+
+@pytest.fixture(scope="session", autouse=True)
+def offline() -> t.Iterator[None]:
+    """The engines do not look for a registry before each task, which takes them ten seconds here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_SERVICE_PREFER_OFFLINE_IMAGE", "1")
+        yield

@@ -98,6 +98,7 @@ class Host:
 
     def start(self) -> None:
         """Start the engine and wait until it answers."""
+        assert self._process is None, f"the engine of {self.name} runs already"
         dockerd = [
             "dockerd", f"--config-file={self.folder}/daemon.json", f"--host={self.docker_host}",
             f"--data-root={self.folder}/data", f"--exec-root={self.folder}/exec", f"--pidfile={self.folder}/pid",
@@ -171,7 +172,7 @@ class Host:
         assert refused.get("failed"), f"{name} did not fail: {refused}"
         return str(refused["msg"])
 
-    def killed_module(self, name: str, /, delay: float, **arguments: t.Any) -> None:
+    def killed_module(self, name: str, delay: float, /, **arguments: t.Any) -> None:
         """Run a module and end it with SIGKILL ``delay`` seconds after its first instruction of its own."""
         with subprocess.Popen(
             self._module_command(name), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

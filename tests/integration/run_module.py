@@ -1,4 +1,7 @@
-"""Run one of the modules in ``library/``: its name is the argument, its options come as JSON on standard input."""
+"""Run a module of ``library/``, or another by its full Python name, with options from standard input.
+
+The name is the argument, the options are JSON.
+"""
 
 from __future__ import annotations
 

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 import typing as t
+from pathlib import Path
 
 from engines import Host
 
+SLEEP = ["sleep", "100000"]
+# The image is empty: programs are the machine's own.
+SYSTEM = [f"{path}:{path}:ro" for path in ("/usr", "/bin", "/lib", "/lib64")]
+QUICK = {"image": "empty:1", "command": SLEEP, "stop_grace_period": "1s", "volumes": SYSTEM}
 POOL = {"default_addr_pool": ["10.20.0.0/16"], "subnet_size": 24, "dispatcher_heartbeat": 2}
+
+
+def write_image(archive: Path) -> None:
+    """Write an image without programs, for ``docker import``."""
+    with tarfile.open(archive, "w") as image:
+        image.addfile(tarfile.TarInfo("etc/made-for-a-test"), io.BytesIO())
 
 
 def found(host: Host, **arguments: t.Any) -> dict[str, t.Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
+import pytest
 from engines import Hosts
 from swarms import found, join_options
 
@@ -60,6 +61,29 @@ def test_failing_08_check_mode_on_a_fresh_host_breaks_the_joins_after_it(hosts: 
     }
     assert hosts.mgr2.module("swarm_member", check=True, role="worker", **joining)["changed"]
     assert hosts.mgr2.docker("info", "--format", "{{.Swarm.LocalNodeState}}") == "inactive"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("swarm_member", {"role": "boss"}, "value of role must be one of: manager, worker, got: boss"),
+        ("swarm_member", {}, "state is present but all of the following are missing: role"),
+        ("swarm_nodes", {"nodes": [{"node_id": "x", "name": "x", "lables": {}}]}, "nodes.lables"),
+        ("swarm_nodes", {"nodes": [5]}, "field 'nodes' must be a list, not 'int'"),
+        ("swarm_network", {"name": "net", "mtu": "big"}, "argument 'mtu' is of type"),
+        ("swarm_network", {"name": "net", "subnet": ["10.0.0.1/8"]}, "10.0.0.1/8 has host bits set"),
+        ("swarm_stack", {"name": "web", "compose": []}, "argument 'compose' is of type"),
+        (
+            "swarm_stack",
+            {"name": "web", "compose": {"services": {"a": {"image": "x", "build": "."}}}},
+            "services.a.build",
+        ),
+    ],
+)
+def test_wrong_options_are_named_and_change_nothing(
+    hosts: Hosts, first: dict[str, t.Any], name: str, arguments: dict[str, t.Any], message: str
+) -> None:
+    assert message in hosts.mgr1.refusal(name, **arguments)
 
 
 def test_managers_that_do_not_answer_are_named(hosts: Hosts, first: dict[str, t.Any]) -> None:

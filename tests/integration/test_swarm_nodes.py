@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
-import io
 import itertools
-import tarfile
 import threading
 import typing as t
 from pathlib import Path
@@ -44,12 +42,9 @@ def test_nodes_can_be_settled_on_a_manager_only(hosts: Hosts, first: dict[str, t
 
 
 @pytest.fixture
-def notebook(hosts: Hosts, first: dict[str, t.Any], tmp_path: Path) -> t.Iterator[str]:
+def notebook(hosts: Hosts, first: dict[str, t.Any], empty_image: Path) -> t.Iterator[str]:
     """A service that looks like a running notebook and is constrained to gpu1 by a label."""
-    archive = tmp_path / "image.tar"
-    with tarfile.open(archive, "w") as image:
-        image.addfile(tarfile.TarInfo("etc/made-for-a-test"), io.BytesIO())
-    hosts.gpu1.docker("import", str(archive), "idle:1")
+    hosts.gpu1.docker("import", str(empty_image), "idle:1")
     system = [f"--mount=type=bind,ro,source={path},target={path}" for path in ("/usr", "/bin", "/lib", "/lib64")]
     hosts.mgr1.docker(
         "service", "create", "--name=swarmhub-nb-alice", "--label=swarmhub.user=alice", "--no-resolve-image",

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import copy
-import io
 import json
-import tarfile
 import time
 import typing as t
 from pathlib import Path
 
 import pytest
 from engines import Host, Hosts
+from swarms import QUICK, SYSTEM
 
 SECRET = "a-password-that-somebody-chose"
-SLEEP = ["sleep", "100000"]
-# The image is empty: programs are the machine's own.
-SYSTEM = [f"{path}:{path}:ro" for path in ("/usr", "/bin", "/lib", "/lib64")]
-QUICK = {"image": "empty:1", "command": SLEEP, "stop_grace_period": "1s", "volumes": SYSTEM}
 COMPOSE: dict[str, t.Any] = {
     "version": "3.8",
     "services": {
@@ -90,6 +85,47 @@ COMPOSE: dict[str, t.Any] = {
 }
 
 
+# The shape of a hub and its proxy as people write them for `docker stack deploy`.
+THEIRS: dict[str, t.Any] = {
+    "version": "3.8",
+    "services": {
+        "proxy": {
+            **QUICK,
+            "image": "empty:${TAG:-none}",
+            "networks": ["hub_network"],
+            "ports": [{"mode": "host", "protocol": "tcp", "published": 8001, "target": 8000}],
+            "environment": {"TOKEN": "abc123"},
+            "deploy": {
+                "mode": "global",
+                "placement": {"constraints": ["node.hostname==mgr1"]},
+                "resources": {
+                    "limits": {"cpus": "1.0", "memory": "500M"},
+                    "reservations": {"cpus": "0.1", "memory": "10M"},
+                },
+                "restart_policy": {"condition": "on-failure", "delay": "5s", "max_attempts": 3, "window": "100s"},
+            },
+        },
+        "hub": {
+            **QUICK,
+            "hostname": "hub",
+            "container_name": "hub",
+            "depends_on": ["proxy"],
+            "networks": ["hub_network"],
+            "volumes": [*SYSTEM, "/var/run:/engine", "hub-data:/data", "homes:/homes"],
+            "environment": ["PROXY_SHOULD_START=False", "COST=5$$"],
+            "deploy": {
+                "endpoint_mode": "dnsrr",
+                "mode": "replicated",
+                "replicas": 1,
+                "placement": {"constraints": ["node.role==manager"]},
+            },
+        },
+    },
+    "volumes": {"hub-data": None, "homes": {"driver_opts": {"type": "tmpfs", "o": "size=1m", "device": "tmpfs"}}},
+    "networks": {"hub_network": {"external": True}},
+}
+
+
 def options(**changes: t.Any) -> dict[str, t.Any]:
     """The module's options; names of services change these, anything else is an option."""
     compose = copy.deepcopy(COMPOSE)
@@ -109,23 +145,12 @@ def environment(manager: Host) -> list[str]:
     return found
 
 
-@pytest.fixture(scope="module", autouse=True)
-def offline() -> t.Iterator[None]:
-    """The engines do not look for a registry before each task, which takes them ten seconds here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DOCKER_SERVICE_PREFER_OFFLINE_IMAGE", "1")
-        yield
-
-
 @pytest.fixture(scope="module")
-def manager(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Host:
+def manager(hosts: Hosts, empty_image: Path) -> Host:
     """The manager of a swarm of two, each of which has the image."""
     first, second = hosts.mgr1, hosts.gpu1
-    archive = tmp_path_factory.mktemp("image") / "empty.tar"
-    with tarfile.open(archive, "w") as image:
-        image.addfile(tarfile.TarInfo("etc/made-for-a-test"), io.BytesIO())
     for host in (first, second):
-        host.docker("import", str(archive), "empty:1")
+        host.docker("import", str(empty_image), "empty:1")
     first.docker("swarm", "init", "--advertise-addr", first.address)
     second.docker(
         "swarm", "join", "--token", first.docker("swarm", "join-token", "-q", "worker"), f"{first.address}:2377"
@@ -133,7 +158,7 @@ def manager(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Host:
     return first
 
 
-def test_a_network_is_made_once_and_renewed_only_on_demand(manager: Host) -> None:
+def test_failing_19_any_difference_destroys_the_network(manager: Host) -> None:
     wanted = {"name": "lone", "subnet": ["10.78.0.0/24"], "attachable": True, "mtu": 1400, "labels": {"a": "b"}}
     made = manager.settle("swarm_network", **wanted)
     refused = manager.module("swarm_network", **{**wanted, "attachable": False})
@@ -143,6 +168,13 @@ def test_a_network_is_made_once_and_renewed_only_on_demand(manager: Host) -> Non
     overlap = manager.module("swarm_network", name="other", subnet=["10.78.0.128/25"])
     assert "overlaps 10.78.0.0/24 of network lone" in overlap["msg"]
     assert manager.settle("swarm_network", name="lone", state="absent")["changed"]
+
+
+def test_failing_16_a_stack_has_neither_check_mode_nor_diff(manager: Host) -> None:
+    predicted = manager.module("swarm_stack", check=True, **options())
+    assert changed_fields(predicted).keys() == {"web_full", "web_card", "web_everywhere"}
+    assert predicted["diff"]["after"]["services"]["web_full"]["hostname"] == "h"
+    assert manager.docker("service", "ls", "--quiet") + manager.docker("secret", "ls", "--quiet") == ""
 
 
 def test_a_stack_is_made_and_then_left_alone(manager: Host) -> None:
@@ -161,12 +193,19 @@ def test_a_stack_is_made_and_then_left_alone(manager: Host) -> None:
     assert time.monotonic() - start < 5
 
 
-def test_a_changed_service_alone_is_updated(manager: Host) -> None:
+def test_failing_20_generic_resources_and_what_did_not_change_are_lost(manager: Host) -> None:
+    form = ["service", "inspect", "--format", "{{json .Spec.TaskTemplate}}"]
+    before = json.loads(manager.docker(*form, "web_full"))
     result = manager.settle("swarm_stack", **options(full={"environment": {"A": "2"}}))
     assert changed_fields(result) == {"web_full": {"environment"}}
+    after = json.loads(manager.docker(*form, "web_full"))
+    assert after["ContainerSpec"].pop("Env") != before["ContainerSpec"].pop("Env")
+    assert after == before
+    card = json.loads(manager.docker(*form, "web_card"))["Resources"]["Reservations"]["GenericResources"]
+    assert card == [{"DiscreteResourceSpec": {"Kind": "GPU", "Value": 1}}]
 
 
-def test_new_contents_get_new_names_and_the_old_ones_go(manager: Host) -> None:
+def test_failing_18_a_new_secret_reaches_no_service(manager: Host) -> None:
     result = manager.settle("swarm_stack", **options(secrets={"token": "another"}, configs={"settings": "{1}"}))
     assert {"secrets", "configs"} <= changed_fields(result)["web_full"]
     assert manager.docker("secret", "ls", "--format", "{{.Name}}") == result["secrets"]["token"]
@@ -184,7 +223,7 @@ def test_drift_by_hand_is_mended(manager: Host) -> None:
     assert environment(manager) == ["A=1", "B=x=y"]
 
 
-def test_a_pending_service_fails_every_run_with_the_scheduler_s_words(manager: Host) -> None:
+def test_failing_17_a_pending_service_passes_for_deployed(manager: Host) -> None:
     three_cards = {"discrete_resource_spec": {"kind": "GPU", "value": 3}}
     wish = {"deploy": {"resources": {"reservations": {"generic_resources": [three_cards]}}}}
     for changed in (True, False):
@@ -238,15 +277,17 @@ def test_a_global_service_whose_node_ceases_to_fit_is_not_taken_for_running(mana
     assert "web_everywhere: none running (no node fits its placement)" in failed["msg"]
 
 
-def test_a_stack_made_by_docker_is_taken_over(manager: Host, tmp_path: Path) -> None:
-    compose = {
-        "version": "3.8",
-        "services": {"one": QUICK, "two": {**QUICK, "ports": [{"target": 80, "mode": "host"}]}},
-    }
-    (tmp_path / "stack.json").write_text(json.dumps(compose), encoding="utf-8")
+def test_a_stack_written_for_docker_is_taken_over_as_it_is(
+    manager: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What docker made of the file differs from what we make of it in our own label only."""
+    monkeypatch.setenv("TAG", "1")
+    (tmp_path / "stack.json").write_text(json.dumps(THEIRS), encoding="utf-8")
+    manager.docker("network", "create", "--driver=overlay", "--attachable", "hub_network")
     manager.docker("stack", "deploy", "--resolve-image=never", "-c", str(tmp_path / "stack.json"), "theirs")
-    result = manager.settle("swarm_stack", name="theirs", compose=compose)
-    assert changed_fields(result) == {"theirs_one": {"fingerprint"}, "theirs_two": {"fingerprint"}}
+    result = manager.settle("swarm_stack", name="theirs", compose=THEIRS, environment={"TAG": 1})
+    assert changed_fields(result) == {"theirs_proxy": {"fingerprint"}, "theirs_hub": {"fingerprint"}}
+    assert "COST=5$" in manager.docker("service", "inspect", "theirs_hub")
     assert manager.settle("swarm_stack", name="theirs", state="absent")["changed"]
 
 

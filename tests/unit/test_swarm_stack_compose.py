@@ -92,7 +92,6 @@ def test_a_stack_for_docker_stack_deploy_is_taken_as_it_is():
     assert bind == {"Type": "bind", "Source": "/var/run/docker.sock", "Target": "/var/run/docker.sock"}
     assert data["Source"] == "web_hub-data"
     assert homes["VolumeOptions"]["DriverConfig"] == {
-        "Name": "local",
         "Options": {"type": "nfs", "o": "addr=10.0.0.9,rw,vers=3,nolock,soft", "device": ":/srv"},
     }
 
