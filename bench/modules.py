@@ -22,7 +22,7 @@ from engines import Host, Switch
 from swarms import QUICK, join_options, wish, write_image
 
 NODES = 20
-ROUNDS = 11
+ROUNDS = 21
 COMMUNITY = "ansible_collections.community.docker.plugins.modules"
 STACK: dict[str, t.Any] = {
     "version": "3.8",

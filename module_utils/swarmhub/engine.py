@@ -14,7 +14,7 @@ from pathlib import Path
 Json = t.Any
 
 DEFAULT_DOCKER_HOST = "unix:///var/run/docker.sock"
-OLDEST_API = (1, 41)  # Docker 20.10: limits of processes, and the status of services in their list
+OLDEST_API = "1.41"  # Docker 20.10: limits of processes, and the status of services in their list
 
 
 class EngineError(Exception):
@@ -72,13 +72,15 @@ class DockerEngine:
         if socket_path.exists() and not os.access(socket_path, os.R_OK | os.W_OK):
             raise EngineError("", "", 0, f"no permission to use {socket_path}: run as root (become: true)")
         try:
-            self._client = docker.APIClient(base_url=docker_host, version="auto", timeout=timeout)
+            # Not version="auto", which asks /version, for which an engine runs other programs: a ping tells it too.
+            self._client = docker.APIClient(base_url=docker_host, version=OLDEST_API, timeout=timeout)
+            ping = self._client.get(f"{self._client.base_url}/_ping", timeout=timeout)
         except self._network_errors as error:
             message = f"no Docker engine answers at {docker_host}: is docker.service running? ({_root_cause(error)})"
             raise EngineError("", "", 0, message) from error
-        version = self._client.api_version
-        if tuple(int(part) for part in version.split(".")) < OLDEST_API:
-            message = f"the engine at {docker_host} speaks API {version}; 1.41 (Docker 20.10) is the oldest that serves"
+        self._version = ping.headers.get("API-Version", "0")
+        if tuple(map(int, self._version.split("."))) < tuple(map(int, OLDEST_API.split("."))):
+            message = f"the engine at {docker_host} speaks API {self._version}, {OLDEST_API} (Docker 20.10) is needed"
             raise EngineError("", "", 0, message)
 
     def request(
@@ -91,7 +93,7 @@ class DockerEngine:
         headers: dict[str, str] | None = None,
     ) -> Json:
         """See :class:`Engine`."""
-        url = f"{self._client.base_url}/v{self._client.api_version}{path}"
+        url = f"{self._client.base_url}/v{self._version}{path}"
         try:
             response = self._client.request(
                 method, url, params=params, json=body, headers=headers, timeout=self._client.timeout
