@@ -71,7 +71,7 @@ options:
   prune:
     description:
       - Whether services of the stack that O(compose) does not name are removed, and with O(wait), once the stack runs,
-        secrets and configs of the stack that no service uses any more.
+        networks, secrets and configs of the stack that nobody uses any more.
     type: bool
     default: true
   wait:

@@ -7,9 +7,7 @@ unit tests both fit. Bodies and answers are the plain dictionaries of the Docker
 
 from __future__ import annotations
 
-import os
 import typing as t
-from pathlib import Path
 
 Json = t.Any
 
@@ -68,16 +66,15 @@ class DockerEngine:
                 "", "", 0, f"the Docker SDK for Python is missing (package python3-docker): {error}"
             ) from error
         self._network_errors = (requests.exceptions.RequestException, docker.errors.DockerException)
-        socket_path = Path(docker_host.removeprefix("unix://"))
-        if socket_path.exists() and not os.access(socket_path, os.R_OK | os.W_OK):
-            raise EngineError("", "", 0, f"no permission to use {socket_path}: run as root (become: true)")
         try:
             # Not version="auto", which asks /version, for which an engine runs other programs: a ping tells it too.
             self._client = docker.APIClient(base_url=docker_host, version=OLDEST_API, timeout=timeout)
             ping = self._client.get(f"{self._client.base_url}/_ping", timeout=timeout)
         except self._network_errors as error:
-            message = f"no Docker engine answers at {docker_host}: is docker.service running? ({_root_cause(error)})"
-            raise EngineError("", "", 0, message) from error
+            cause = _root_cause(error)
+            denied = isinstance(cause, PermissionError)
+            hint = "run as root (become: true)" if denied else "is docker.service running?"
+            raise EngineError("", "", 0, f"no Docker engine answers at {docker_host}: {cause}; {hint}") from error
         self._version = ping.headers.get("API-Version", "0")
         if tuple(map(int, self._version.split("."))) < tuple(map(int, OLDEST_API.split("."))):
             message = f"the engine at {docker_host} speaks API {self._version}, {OLDEST_API} (Docker 20.10) is needed"

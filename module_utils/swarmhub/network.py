@@ -90,8 +90,11 @@ def find(networks: list[Live], name: str) -> Live | None:
     return next((network for network in networks if network["Name"] == name), None)
 
 
-def users_of(engine: Engine, live: Live) -> list[str]:
-    """Who is on the network: services, each with the nodes of its tasks, and containers outside of services."""
+def users_of(engine: Engine, live: Live, besides: t.Collection[str] = ()) -> list[str]:
+    """Who is on the network: services, each with the nodes of its tasks, and containers outside of services.
+
+    Services whose id is in ``besides`` are left out.
+    """
     hosts = {node["ID"]: node["Description"]["Hostname"] for node in engine.request("GET", "/nodes") or []}
     running = [
         task
@@ -107,7 +110,8 @@ def users_of(engine: Engine, live: Live) -> list[str]:
     for service in engine.request("GET", "/services") or []:
         spec = service["Spec"]
         attached = (spec["TaskTemplate"].get("Networks") or []) + (spec.get("Networks") or [])
-        if {network["Target"] for network in attached} & {live["Id"], live["Name"]}:
+        named = {network["Target"] for network in attached} & {live["Id"], live["Name"]}
+        if named and service["ID"] not in besides:
             on = sorted(hosts.get(task["NodeID"], "?") for task in running if task.get("ServiceID") == service["ID"])
             found.append(f"service {spec['Name']} ({'tasks on ' + ', '.join(on) if on else 'no task runs'})")
     return sorted(found)

@@ -79,47 +79,85 @@ def deploy(engine: Engine, request: Request, clock: t.Any = time) -> Result:
         NetworkError: a network would have to be made anew.
         EngineError: the engine refused to be looked at.
     """
+    plan = _plan(engine, request)
+    result = plan.result()
+    if not request.check:
+        _carry_out(engine, request, plan, result, clock)
+    return result
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What there is to be done, in its order: what is missing, the services, and what nobody uses then."""
+
+    stack: Stack
+    held: content.Inventory
+    login: Login
+    missing_networks: list[networks.NetworkSpec]
+    missing_contents: list[content.Content]
+    steps: list[Step]
+    old_contents: list[content.Content]
+    old_networks: list[dict[str, t.Any]]
+
+    def result(self) -> Result:
+        """The result, before it is known how the services fare."""
+        result = Result(warnings=list(self.stack.warnings), networks=sorted(self.stack.networks))
+        for item in self.stack.contents:
+            getattr(result, item.kind)[item.key] = item.name
+        for spec in self.missing_networks:
+            result.note("networks", spec.name, "absent", spec.readable())
+        for item in self.missing_contents:
+            result.note(item.kind, item.name, "absent", "present")
+        for step in self.steps:
+            if step.action != "keep":
+                result.note("services", step.name, step.before, step.after)
+        for kind, name in [(item.kind, item.name) for item in self.old_contents] + [
+            ("networks", live["Name"]) for live in self.old_networks
+        ]:
+            result.note(kind, name, "present", "absent")
+        result.services = [{"name": step.name, "action": step.action} for step in self.steps]
+        return result
+
+
+def _plan(engine: Engine, request: Request) -> Plan:
+    """Look at everything and compare."""
     cluster_id = _cluster_id(engine)
     stack = read_stack(request.name, request.mapping(), request.secrets, request.configs, cluster_id)
     held = content.Inventory(engine)
     live_networks = networks.swarm_networks(engine)
     login = Login(request.registry_auth, cluster_id)
     steps = plan_services(engine, stack, live_networks, login, request.prune)
-    missing_networks = _plan_networks(engine, stack, live_networks)
-    missing_contents = _plan_contents(stack, held)
-    leftovers = _leftovers(engine, stack, held, steps) if request.prune and request.wait else []
+    tidy = request.prune and request.wait
+    return Plan(
+        stack,
+        held,
+        login,
+        _plan_networks(engine, stack, live_networks),
+        _plan_contents(stack, held),
+        steps,
+        _leftovers(engine, stack, held, steps) if tidy else [],
+        _leftover_networks(engine, stack, live_networks, steps) if tidy else [],
+    )
 
-    result = Result(warnings=list(stack.warnings), networks=sorted(stack.networks))
-    for item in stack.contents:
-        getattr(result, item.kind)[item.key] = item.name
-    for spec in missing_networks:
-        result.note("networks", spec.name, "absent", spec.readable())
-    for item in missing_contents:
-        result.note(item.kind, item.name, "absent", "present")
-    for step in steps:
-        if step.action != "keep":
-            result.note("services", step.name, step.before, step.after)
-    for item in leftovers:
-        result.note(item.kind, item.name, "present", "absent")
-    result.services = [{"name": step.name, "action": step.action} for step in steps]
-    if request.check:
-        return result
 
-    for spec in missing_networks:
+def _carry_out(engine: Engine, request: Request, plan: Plan, result: Result, clock: t.Any) -> None:
+    """Do what was planned, and wait until the services run."""
+    for spec in plan.missing_networks:
         with _blame(f"network {spec.name}", result):
             networks.create(engine, spec, clock)
-    for item in missing_contents:
+    for item in plan.missing_contents:
         with _blame(f"{item.kind}.{item.key}", result):
-            held.create(engine, item)
-    for step in sorted(steps, key=lambda step: step.action != "remove"):
+            plan.held.create(engine, item)
+    for step in sorted(plan.steps, key=lambda step: step.action != "remove"):
         with _blame(f"service {step.name}", result):
-            result.warnings += submit(engine, step, held, login, clock)
+            result.warnings += submit(engine, step, plan.held, plan.login, clock)
     if request.wait:
-        _converge(engine, request, steps, result, clock)
-    for item in leftovers:
+        _converge(engine, request, plan.steps, result, clock)
+    for item in plan.old_contents:
         with _blame(f"{item.kind} {item.name}", result):
-            engine.request("DELETE", f"/{item.kind}/{held.identity(item.kind, item.name)}")
-    return result
+            engine.request("DELETE", f"/{item.kind}/{plan.held.identity(item.kind, item.name)}")
+    for live in plan.old_networks:
+        networks.remove(engine, live, request.timeout, clock)
 
 
 def remove(engine: Engine, request: Request, clock: t.Any = time) -> Result:
@@ -207,6 +245,19 @@ def _leftovers(engine: Engine, stack: Stack, held: content.Inventory, steps: lis
     others = [item["Spec"] for item in engine.request("GET", "/services") or [] if item["ID"] not in own]
     used = content.used_by(others)
     return [item for item in unwanted if (item.kind, item.name) not in used]
+
+
+def _leftover_networks(
+    engine: Engine, stack: Stack, live: list[dict[str, t.Any]], steps: list[Step]
+) -> list[dict[str, t.Any]]:
+    """Networks that belong to the stack and that nobody will use when the steps are done."""
+    own = {step.identity for step in steps}
+    unwanted = [
+        item
+        for item in live
+        if (item.get("Labels") or {}).get(STACK_LABEL) == stack.name and item["Name"] not in stack.networks
+    ]
+    return [item for item in unwanted if not networks.users_of(engine, item, besides=own)]
 
 
 def _refuse_foreign_use(

@@ -297,6 +297,7 @@ def test_only_what_is_ours_is_pruned(manager: Host) -> None:
     )
     fewer = options()
     del fewer["compose"]["services"]["full"], fewer["compose"]["secrets"], fewer["compose"]["configs"]
+    del fewer["compose"]["networks"]["back"]
     manager.settle("swarm_stack", **{**fewer, "secrets": {}, "configs": {}})
     assert sorted(manager.docker("service", "ls", "--format", "{{.Name}}").split()) == [
         "web-nb-alice",
@@ -304,6 +305,8 @@ def test_only_what_is_ours_is_pruned(manager: Host) -> None:
         "web_everywhere",
     ]
     assert manager.docker("secret", "ls", "-q") == ""
+    networks = manager.docker("network", "ls", "--format", "{{.Name}}").split()
+    assert ("web_back" in networks, "frontnet" in networks) == (False, True)
 
 
 def test_absent_is_refused_while_a_notebook_is_on_the_network_and_then_takes_all(manager: Host) -> None:

@@ -313,6 +313,7 @@ def test_rollback_restores_every_service_that_was_touched(running):
         restored = running.service(name)["Spec"]
         assert restored["TaskTemplate"]["ContainerSpec"] == spec["TaskTemplate"]["ContainerSpec"]
         assert restored["Labels"] == spec["Labels"]
+    assert run(running).after == {"networks": {"web_default": "absent"}}, "what the new service was to be on"
     assert not run(running).changed
 
 
@@ -393,6 +394,18 @@ def test_absent_takes_everything_of_the_stack_and_nothing_else(running):
     assert (running.names("services"), running.networks, running.names("configs")) == ([], {}, [])
     assert running.names("secrets") == ["theirs"]
     assert not remove(running, Request("web"), running).changed
+
+
+def test_a_network_of_the_stack_goes_when_nobody_is_on_it_any_more(running):
+    run(running, compose={**COMPOSE, "networks": {**COMPOSE["networks"], "old": {}}})
+    notebook = {"Name": "nb", "Mode": {"Replicated": {"Replicas": 1}}, "Labels": {}}
+    notebook["TaskTemplate"] = {"ContainerSpec": {"Image": "nb"}, "Networks": [{"Target": "web_old"}]}
+    identity = running.request("POST", "/services/create", body=notebook)["ID"]
+    assert not run(running).changed
+    running.request("DELETE", f"/services/{identity}")
+    assert run(running, prune=False).changed is False
+    assert run(running, check=True).after == run(running).after == {"networks": {"web_old": "absent"}}
+    assert not run(running).changed
 
 
 def test_absent_is_refused_while_somebody_else_is_on_the_network(running):
