@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import json
 import time
 import typing as t
 
@@ -96,9 +97,11 @@ def users_of(engine: Engine, live: Live, besides: t.Collection[str] = ()) -> lis
     Services whose id is in ``besides`` are left out.
     """
     hosts = {node["ID"]: node["Description"]["Hostname"] for node in engine.request("GET", "/nodes") or []}
+    # Without this filter the engine leaves the containers out.
+    runtimes = {"filters": json.dumps({"runtime": ["container", "attachment"]})}
     running = [
         task
-        for task in engine.request("GET", "/tasks") or []
+        for task in engine.request("GET", "/tasks", params=runtimes) or []
         if task["Status"]["State"] == "running"
         and live["Id"] in [item["Network"]["ID"] for item in task.get("NetworksAttachments") or []]
     ]

@@ -90,7 +90,7 @@ def running_services(engine: Engine, wishes: list[Wish]) -> dict[str, list[str]]
     names: dict[str, str] = {service["ID"]: service["Spec"]["Name"] for service in services}
     running: dict[str, set[str]] = {wish.node_id: set() for wish in wishes}
     for task in tasks:
-        # A container attached to an overlay shows as a task without a service.
+        # The service itself may have been removed, and its task be about to end.
         running[task["NodeID"]].add(names.get(task.get("ServiceID", ""), str(task["ID"])))
     return {node_id: sorted(services) for node_id, services in running.items()}
 

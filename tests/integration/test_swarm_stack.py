@@ -161,8 +161,14 @@ def manager(hosts: Hosts, empty_image: Path) -> Host:
 def test_failing_19_any_difference_destroys_the_network(manager: Host) -> None:
     wanted = {"name": "lone", "subnet": ["10.78.0.0/24"], "attachable": True, "mtu": 1400, "labels": {"a": "b"}}
     made = manager.settle("swarm_network", **wanted)
-    refused = manager.module("swarm_network", **{**wanted, "attachable": False})
-    assert "attachable is True, wanted False" in refused["msg"]
+    mounts = [f"--volume={mount}" for mount in SYSTEM]
+    container = manager.docker("run", "--detach", "--network=lone", *mounts, "empty:1", "/usr/bin/sleep", "600")
+    for allow_recreate in (False, True):
+        refusal = manager.refusal("swarm_network", **{**wanted, "mtu": 1300, "allow_recreate": allow_recreate})
+        assert f"container {container[:12]} on mgr1" in refusal
+    manager.docker("rm", "--force", container)
+    refusal = manager.refusal("swarm_network", **{**wanted, "attachable": False})
+    assert "attachable is True, wanted False" in refusal
     renewed = manager.settle("swarm_network", **{**wanted, "attachable": False, "allow_recreate": True})
     assert renewed["network"]["id"] != made["network"]["id"]
     overlap = manager.module("swarm_network", name="other", subnet=["10.78.0.128/25"])
