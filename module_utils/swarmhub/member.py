@@ -50,7 +50,7 @@ def present(engine: Engine, wanted: Wanted, *, check_mode: bool = False) -> Json
 
     changed = entering = bool(here.state != "active" or moving)
     before = _describe(here)
-    after = _prediction(wanted) if entering else dict(before)  # no more than check mode can tell
+    after = _prediction(here, wanted) if entering else dict(before)
     if entering and not check_mode:
         here = _enter(engine, wanted, here)
     tokens = dict(NO_TOKENS)
@@ -322,7 +322,10 @@ def _describe(here: Standing) -> Json:
     return {key: value for key, value in known.items() if value}
 
 
-def _prediction(wanted: Wanted) -> Json:
+def _prediction(here: Standing, wanted: Wanted) -> Json:
+    """What a host will be that enters a swarm, no more than check mode can tell."""
+    if here.state == "locked":
+        return {**_describe(here), "state": "active"}
     cluster = wanted["cluster_id"] or ("(an existing one)" if wanted["remote_addrs"] else "(a new one)")
     address = wanted["advertise_addr"] or "(automatic)"
     return {"state": "active", "cluster_id": cluster, "role": wanted["role"], "address": address}

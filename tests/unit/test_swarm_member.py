@@ -328,6 +328,7 @@ def test_a_locked_manager_is_unlocked_with_the_key(cluster: FakeSwarm) -> None:
         present(host, {**options, "unlock_key": "nonsense"})
     result = present(host, options)
     assert (result["changed"], result["diff"]) == (predicted["changed"], predicted["diff"])
+    assert result["diff"]["after"] == {**result["diff"]["before"], "state": "active"}
     assert host.state == "active"
     assert not present(host, options)["changed"]
 
