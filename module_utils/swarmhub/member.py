@@ -44,7 +44,7 @@ def present(engine: Engine, wanted: Wanted, *, check_mode: bool = False) -> Json
     asked_to_move = wanted["move"] and wanted["cluster_id"]
     moving = here.state == "active" and asked_to_move and here.cluster_id not in ("", wanted["cluster_id"])
     if moving:
-        _check_leaving(engine, here, wanted["timeout"])
+        _check_leaving(engine, here)
     elif here.state == "active" and wanted["cluster_id"]:
         _check_cluster(here, wanted["cluster_id"])
 
@@ -85,7 +85,7 @@ def absent(engine: Engine, wanted: Wanted, *, check_mode: bool = False) -> Json:
     if here.state == "inactive":
         return {**_facts(here), "changed": False, "diff": {"before": _describe(here), "after": _describe(here)}}
     if not wanted["force"]:
-        _check_leaving(engine, here, wanted["timeout"])
+        _check_leaving(engine, here)
     if not check_mode:
         _leave(engine, here, wanted)
     return {**_facts(here), "changed": True, "diff": {"before": _describe(here), "after": {"state": "inactive"}}}
@@ -216,7 +216,7 @@ def _check_health(here: Standing, wanted: Wanted) -> None:
         )
 
 
-def _check_leaving(engine: Engine, here: Standing, timeout: float) -> None:
+def _check_leaving(engine: Engine, here: Standing) -> None:
     """Let a host go only when nothing runs on it any more and nobody needs it as a manager."""
     if here.state == "locked":
         raise Refused(
@@ -231,7 +231,7 @@ def _check_leaving(engine: Engine, here: Standing, timeout: float) -> None:
             "manager), or set force=true to end them"
         )
     if here.role == "manager":
-        _check_last(engine, here, timeout)
+        _check_last(engine, here)
 
 
 def _check_cluster(here: Standing, cluster_id: str) -> None:
@@ -276,26 +276,20 @@ def _tokens(engine: Engine, swarm: Json, *, locks: bool) -> dict[str, str]:
     }
 
 
-def _check_last(engine: Engine, here: Standing, timeout: float) -> None:
-    """Let a manager go only when nobody else is in its swarm; a worker that just left looks Ready for seconds."""
-
-    def others() -> list[Json]:
-        return [node for node in engine.request("GET", "/nodes") if node["ID"] != here.node_id]
-
-    def needing(nodes: list[Json]) -> list[str]:
-        return sorted(node["Description"]["Hostname"] for node in nodes if node["Status"]["State"] != "down")
-
-    managers = sorted(node["Description"]["Hostname"] for node in others() if node["Spec"]["Role"] == "manager")
+def _check_last(engine: Engine, here: Standing) -> None:
+    """Let a manager go only when nobody else is in its swarm; one that is Down may be on its way back."""
+    others = [node for node in engine.request("GET", "/nodes") if node["ID"] != here.node_id]
+    managers = sorted(node["Description"]["Hostname"] for node in others if node["Spec"]["Role"] == "manager")
     if managers:
         raise Refused(
             f"{here.host} is a manager beside {', '.join(managers)}: demote it first (swarm_nodes with role=worker, on "
             "another manager)"
         )
-    names = needing(wait_for(others, lambda nodes: not needing(nodes), timeout))
-    if names:
+    if others:
+        names = sorted(f"{node['Description']['Hostname']} ({node['Status']['State']})" for node in others)
         raise Refused(
-            f"{here.host} is the last manager and {', '.join(names)} still depend(s) on it: take those out "
-            "first, or set force=true to give the cluster up"
+            f"{here.host} is the last manager of {', '.join(names)}: let those leave and remove their entries first "
+            "(swarm_nodes with state=absent), or set force=true to give the cluster up"
         )
 
 

@@ -105,11 +105,12 @@ def test_failing_03_a_join_that_timed_out_passes_the_second_time(hosts: Hosts, f
     assert hosts.mgr2.settle("swarm_member", state="absent")["changed"]
 
 
-def test_the_last_manager_stays_as_long_as_somebody_needs_it(hosts: Hosts, first: dict[str, t.Any]) -> None:
-    refusal = hosts.mgr1.refusal("swarm_member", state="absent", timeout=1)
-    assert "gpu1" in refusal
+def test_the_last_manager_stays_as_long_as_somebody_is_in_its_swarm(hosts: Hosts, first: dict[str, t.Any]) -> None:
+    others = hosts.mgr1.docker("node", "ls", "--filter=role=worker", "--format={{.ID}}").split()
+    assert "gpu1" in hosts.mgr1.refusal("swarm_member", state="absent")
     assert hosts.gpu1.settle("swarm_member", state="absent")["changed"]
-    hosts.mgr1.module("swarm_member", state="absent", check=True)  # waits until gpu1 shows Down
+    gone = [{"node_id": node_id, "name": node_id, "state": "absent"} for node_id in others]
+    assert hosts.mgr1.settle("swarm_nodes", nodes=gone)["changed"]
     assert hosts.mgr1.settle("swarm_member", state="absent")["changed"]
 
 

@@ -279,11 +279,12 @@ def test_a_manager_beside_others_stays(cluster: FakeSwarm) -> None:
     assert absent(manager_of(cluster), wanted(force=True))["changed"]
 
 
-def test_the_last_manager_leaves_after_its_workers(cluster: FakeSwarm) -> None:
-    worker = cluster.add_node("cpu1")
-    with pytest.raises(Refused, match=r"the last manager and cpu1 still depend"):
+@pytest.mark.parametrize("state", ["ready", "down"])
+def test_the_last_manager_leaves_after_its_workers(cluster: FakeSwarm, state: str) -> None:
+    worker = cluster.add_node("cpu1", state=state)
+    with pytest.raises(Refused, match=rf"the last manager of cpu1 \({state}\): let those leave"):
         absent(manager_of(cluster), wanted())
-    cluster.nodes[worker]["Status"]["State"] = "down"
+    del cluster.nodes[worker]
     assert absent(manager_of(cluster), wanted())["changed"]
 
 
