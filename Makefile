@@ -38,7 +38,7 @@ unit: venv ## Unit tests: no root, no network
 	.venv-hub/bin/python -m pytest --confcutdir tests/unit/hub tests/unit/hub
 
 integration: venv ## Our modules against real Docker engines; needs root
-	pytest --numprocesses 6 --dist loadfile tests/integration
+	pytest --numprocesses 4 --dist loadfile tests/integration
 
 test-long: venv ## What takes longer: every moment at which a run is killed; needs root
 	pytest -rP -m long tests/integration
