@@ -24,8 +24,8 @@ options:
   state:
     description:
       - V(present) settles the stack.
-      - V(absent) removes its services, networks, secrets and configs, and waits for the containers to end. Refused when
-        a service of somebody else uses one of them. Volumes stay.
+      - V(absent) removes its services, networks, secrets and configs, and waits for the containers to end, but for those
+        on nodes that are Down. Refused when a service of somebody else uses one of them. Volumes stay.
     type: str
     choices: [present, absent]
     default: present

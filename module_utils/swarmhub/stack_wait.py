@@ -119,14 +119,19 @@ def wait(engine: Engine, expected: dict[str, str], timeout: float, clock: t.Any 
 
 
 def wait_gone(engine: Engine, tasks: list[str], timeout: float, clock: t.Any = time) -> bool:
-    """Wait until the tasks (ids) of removed services have ended; ``False`` when some have not after ``timeout`` s."""
+    """Wait until the tasks (ids) of removed services have ended; ``False`` when some have not after ``timeout`` s.
+
+    What was on a node that is Down is not waited for: the swarm hears of its end when the node is back, or never.
+    """
     deadline = clock.monotonic() + timeout
     while tasks:
         live = engine.request("GET", "/tasks", params={"filters": json.dumps({"id": tasks})}) or []
+        down = {node["ID"] for node in engine.request("GET", "/nodes") or [] if node["Status"]["State"] == "down"}
         tasks = [
             task["ID"]
             for task in live
             if task["Status"]["State"] not in ("complete", "shutdown", "failed", "rejected", "orphaned")
+            and task.get("NodeID") not in down
         ]
         if tasks and clock.monotonic() >= deadline:
             return False

@@ -9,6 +9,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.swarmhub.swarm import wait_for
 from engines import Host, Hosts
 from swarms import QUICK, SYSTEM
 
@@ -323,6 +324,16 @@ def test_absent_is_refused_while_a_notebook_is_on_the_network_and_then_takes_all
     manager.settle("swarm_stack", name="web", state="absent")
     assert manager.docker("service", "ls", "-q") == ""
     assert "frontnet" not in manager.docker("network", "ls", "--format", "{{.Name}}")
+
+
+def test_absent_does_not_wait_for_what_is_on_a_node_that_is_down(hosts: Hosts, manager: Host) -> None:
+    compose = {"services": {"one": {**QUICK, "deploy": {"mode": "global"}}}}
+    manager.settle("swarm_stack", name="lost", compose=compose)
+    hosts.gpu1.stop()
+    shown = ("node", "ls", "--filter=name=gpu1", "--format={{.Status}}")
+    assert wait_for(lambda: manager.docker(*shown), lambda status: status == "Down", timeout=60) == "Down"
+    assert manager.settle("swarm_stack", name="lost", state="absent", timeout=30)["changed"]
+    hosts.gpu1.start()
 
 
 def test_a_worker_is_no_place_to_run_on(hosts: Hosts, manager: Host) -> None:

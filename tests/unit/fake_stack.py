@@ -24,6 +24,7 @@ class FakeSwarm:
             "Swarm": {"ControlAvailable": True, "LocalNodeState": "active", "Cluster": {"ID": "cluster"}}
         }
         self.memory = 2**30
+        self.node_state = "ready"  # of the only node; nothing that is on it ends while it is Down
         self.out_of_sequence = 0  # so many updates are refused
         self.services: dict[str, Live] = {}
         self.tasks: list[Live] = []
@@ -58,7 +59,7 @@ class FakeSwarm:
         kind, _, rest = path.strip("/").partition("/")
         fixed = {
             "info": self.info,
-            "nodes": [{"ID": "node1", "Description": {"Hostname": "gpu1"}}],
+            "nodes": [{"ID": "node1", "Description": {"Hostname": "gpu1"}, "Status": {"State": self.node_state}}],
         }
         if kind in fixed:
             return fixed[kind]
@@ -120,7 +121,8 @@ class FakeSwarm:
         identity = rest.partition("/")[0]
         if method == "DELETE":
             del self.services[identity]
-            self.tasks = [task for task in self.tasks if task["ServiceID"] != identity]
+            if self.node_state == "ready":
+                self.tasks = [task for task in self.tasks if task["ServiceID"] != identity]
             return None
         if method == "GET" and rest:
             return self.services[identity]

@@ -408,6 +408,13 @@ def test_a_network_of_the_stack_goes_when_nobody_is_on_it_any_more(running):
     assert not run(running).changed
 
 
+def test_absent_does_not_wait_for_what_is_on_a_node_that_is_down(running):
+    running.node_state = "down"
+    begin = running.now
+    assert remove(running, Request("web"), running).changed
+    assert running.now - begin < 5
+
+
 def test_absent_is_refused_while_somebody_else_is_on_the_network(running):
     notebook = {"Name": "nb", "Mode": {"Replicated": {"Replicas": 1}}, "Labels": {}}
     notebook["TaskTemplate"] = {"ContainerSpec": {"Image": "nb"}, "Networks": [{"Target": "web_front"}]}
