@@ -24,7 +24,7 @@ options:
   state:
     description:
       - V(present) settles the stack.
-      - V(absent) removes its services, networks, secrets and configs, and waits for the containers to end, but for those
+      - V(absent) removes its services, networks, secrets and configs, and waits for the containers to end, except
         on nodes that are Down. Refused when a service of somebody else uses one of them. Volumes stay.
     type: str
     choices: [present, absent]
