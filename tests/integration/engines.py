@@ -167,7 +167,7 @@ class Host:
         return result
 
     def refusal(self, name: str, /, **arguments: t.Any) -> str:
-        """Run a module that must fail, in check mode and for real; return what it says."""
+        """Run a module that must fail; return what it says."""
         refused = self.module(name, **arguments)
         assert refused.get("failed"), f"{name} did not fail: {refused}"
         return str(refused["msg"])
