@@ -1,19 +1,25 @@
-"""The rows of hub_probe as a table for a terminal."""
+"""The rows of hub_probe and gpu_probe as a table for a terminal."""
 
 from __future__ import annotations
 
 import typing as t
 
-HEADINGS = {"profile": "PROFILE", "step": "STEP", "outcome": "OUTCOME", "seconds": "SECONDS", "detail": "SEEN"}
+HEADINGS = {
+    "node": "NODE", "case": "CASE", "profile": "PROFILE", "step": "STEP", "outcome": "OUTCOME", "seconds": "SECONDS",
+    "seen": "SEEN", "detail": "SEEN",
+}  # fmt: skip
 
 
 def table(rows: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
     """Return one line a row under a line of headings, in columns as wide as their longest entry."""
-    lines = [{key: str(line[key]) or "-" for key in HEADINGS} for line in (HEADINGS, *rows)]
-    width = {key: max(len(line[key]) for line in lines) for key in HEADINGS}
+    rows = list(rows)
+    headings = {key: text for key, text in HEADINGS.items() if any(key in row for row in rows)}
+    lines = [{key: str(line[key]) or "-" for key in headings} for line in (headings, *rows)]
+    width = {key: max(len(line[key]) for line in lines) for key in headings}
     return [
         "  ".join(
             text.rjust(width[key]) if key == "seconds" else text.ljust(width[key]) for key, text in line.items()
         ).rstrip()
         for line in lines
+        if line
     ]
