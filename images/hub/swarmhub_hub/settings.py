@@ -46,6 +46,7 @@ class Profile:
             (("x86_64", "linux"),).
         gpus: cards reserved, of the swarm's generic resource GPU.
         gpu_model: value of the node label gpu_model, "" for any.
+        gpu_shared: the cards are those that the node keeps out of the pool, used by several notebooks at once.
         groups: who may have it: members of one of these groups; empty for everybody.
     """
 
@@ -65,6 +66,7 @@ class Profile:
     platforms: tuple[tuple[str, str], ...] = ()
     gpus: int = 0
     gpu_model: str = ""
+    gpu_shared: bool = False
     groups: tuple[str, ...] = ()
 
 

@@ -20,6 +20,8 @@ from swarmhub_hub import tasks
 from swarmhub_hub.docker_calls import DockerFailure, docker_calls
 from swarmhub_hub.homes import HomeError, home_mount, make_home
 from swarmhub_hub.names import home_name, service_name
+from swarmhub_hub.nodes import read_holdings
+from swarmhub_hub.placement import Limits, Wish, decide
 from swarmhub_hub.profiles import ProfileError, allowed_profiles, choose_profile, profile_form
 from swarmhub_hub.service import STOP_GRACE_SECONDS, service_arguments
 from swarmhub_hub.settings import Profile, Settings
@@ -47,6 +49,8 @@ class SwarmhubSpawner(SwarmSpawner):
     concurrent_creations = Int(4, config=True, help="How many services are created and placed at the same time.")
 
     _slots: t.ClassVar[asyncio.Semaphore | None] = None
+    #: Two who choose at the same time would both see the same cards free.
+    _choosing: t.ClassVar[asyncio.Lock] = asyncio.Lock()
     _task: tasks.Task | None = None
     _node = ""
     _stopped = False
@@ -169,29 +173,43 @@ class SwarmhubSpawner(SwarmSpawner):
         await self._remove_service()  # one that an earlier start left behind
         if self._stopped:
             raise SpawnFailed(409, CANCELLED)
-        creation = asyncio.ensure_future(
-            self.docker(
-                "create_service",
-                **service_arguments(
-                    self.settings,
-                    profile,
-                    name=self.object_name,
-                    user=self.user.name,
-                    server=self.name,
-                    environment=self.get_env(),
-                    command=[*self.settings.command, *self.get_args()],
-                    mounts=[home_mount(homes, directory, self.escaped_name)],
-                    node_id=self.node_id,
-                ),
+        async with self._choosing:
+            node_id = self.node_id or await self._node_with_cards(profile)
+            creation = asyncio.ensure_future(
+                self.docker(
+                    "create_service",
+                    **service_arguments(
+                        self.settings,
+                        profile,
+                        name=self.object_name,
+                        user=self.user.name,
+                        server=self.name,
+                        environment=self.get_env(),
+                        command=[*self.settings.command, *self.get_args()],
+                        mounts=[home_mount(homes, directory, self.escaped_name)],
+                        node_id=node_id,
+                    ),
+                )
             )
-        )
-        try:
-            service = await asyncio.shield(creation)
-        except asyncio.CancelledError:
-            await asyncio.wait([creation])  # its thread goes on: what it makes must be there to be removed
-            raise
+            try:
+                service = await asyncio.shield(creation)
+            except asyncio.CancelledError:
+                await asyncio.wait([creation])  # its thread goes on: what it makes must be there to be removed
+                raise
         self.object_id = service["ID"]
         self.log.info("Created service %s for %s, profile %s", self.object_name, self._log_name, profile.slug)
+
+    async def _node_with_cards(self, profile: Profile) -> str:
+        """Return the node that packs a profile's cards best; "" leaves the choice, and the waiting, to the swarm."""
+        if not profile.gpus:
+            return ""
+        ours = {"label": f"swarmhub.cluster={self.settings.cluster_name}"}
+        holdings = read_holdings(
+            await self.docker("nodes"), await self.docker("tasks"), await self.docker("services", filters=ours)
+        )
+        wish = Wish(number=0, user=self.user.name, groups=frozenset(), profile=profile, since=0)
+        place = decide([wish], holdings, Limits(0, {}, {}), now=0, backfill=1).places.get(0)
+        return place.node_id if place else ""
 
     async def _wait(self, reached: t.Callable[[tasks.Task], bool], deadline: float) -> bool:
         """Watch the task until ``reached`` or ``deadline`` (of time.monotonic); return whether it was reached.

@@ -21,14 +21,17 @@ def state(task: Task) -> str:
     return str(task["Status"]["State"]).lower()
 
 
+def has_ended(task: Task) -> bool:
+    """Tell whether a task holds nothing any more; one that is being stopped still does."""
+    return state(task) not in WAITING | STARTING | {RUNNING}
+
+
 def is_alive(task: Task) -> bool:
     """Tell whether a task runs or is on its way to.
 
     A task that the swarm wants to be gone is not alive, whatever its last report said: its node went down.
     """
-    if task.get("DesiredState") in ("shutdown", "remove"):
-        return False
-    return state(task) in WAITING | STARTING | {RUNNING}
+    return task.get("DesiredState") not in ("shutdown", "remove") and not has_ended(task)
 
 
 def end_of(task: Task) -> str:

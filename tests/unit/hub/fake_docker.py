@@ -44,6 +44,8 @@ class FakeDocker:
         self.refusal: Exception | None = None
         self.extra_tasks: list[dict[str, t.Any]] = []
         self.desired = "running"
+        self.cards: dict[str, tuple[str, ...]] = {}
+        self.labels = {"calculation_type": "gpu", "gpu_model": "A100"}
         self._ids = itertools.count(1)
 
     def create_service(self, **arguments: t.Any) -> dict[str, str]:
@@ -55,7 +57,11 @@ class FakeDocker:
         self.live[service_id] = {
             "ID": service_id,
             "CreatedAt": "2026-01-01T00:00:00.123456789Z",
-            "Spec": {"Name": arguments["name"], "Labels": arguments["labels"]},
+            "Spec": {
+                "Name": arguments["name"],
+                "Labels": arguments["labels"],
+                "TaskTemplate": arguments["task_template"],
+            },
             "script": list(self.script),
         }
         return {"ID": service_id}
@@ -87,7 +93,16 @@ class FakeDocker:
 
     def nodes(self) -> list[dict[str, t.Any]]:
         self._answer()
-        return [{"ID": f"id-{name}", "Description": {"Hostname": name}} for name in ("cpu1", "gpu1", "twin", "twin")]
+        return [self._node(name) for name in ("cpu1", "gpu1", "twin", "twin")]
+
+    def _node(self, name: str) -> dict[str, t.Any]:
+        cards = [{"NamedResourceSpec": {"Kind": "GPU", "Value": card}} for card in self.cards.get(name, ())]
+        return {
+            "ID": f"id-{name}",
+            "Spec": {"Role": "worker", "Availability": "active", "Labels": self.labels},
+            "Description": {"Hostname": name, "Resources": {"GenericResources": cards}},
+            "Status": {"State": "ready"},
+        }
 
     def inspect_node(self, node_id: str) -> dict[str, t.Any]:
         return {"ID": node_id, "Description": {"Hostname": "cpu1"}}
@@ -101,6 +116,7 @@ class FakeDocker:
             "CreatedAt": "2026-01-01T00:00:00Z",
             "NodeID": "" if now["State"] in ("new", "pending") else "id-cpu1",
             "DesiredState": self.desired,
+            "Spec": service["Spec"]["TaskTemplate"],
             "Status": now,
         }
 

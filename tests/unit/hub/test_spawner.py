@@ -224,6 +224,23 @@ def test_a_member_of_the_group_gets_a_card(places: Places, engine: FakeDocker) -
     assert engine.created[0]["task_template"]["ContainerSpec"]["Image"] == "torch:1"
 
 
+def test_cards_are_packed_and_a_full_cluster_leaves_the_waiting_to_the_swarm(
+    places: Places, engine: FakeDocker
+) -> None:
+    def pins() -> list[list[str]]:
+        placements = [service["task_template"]["Placement"]["Constraints"] for service in engine.created]
+        return [[text for text in constraints if text.startswith("node.id")] for constraints in placements]
+
+    engine.cards = {"gpu1": ("a", "b", "c", "d"), "cpu1": ("e",)}
+    engine.script = [status("starting"), status("running")]
+    for name in ("alice", "bob"):
+        start(places.spawner(name, admin=True), profile="gpu")
+    assert pins() == [["node.id==id-cpu1"], ["node.id==id-gpu1"]]
+    engine.cards = {}
+    start(places.spawner("carol", admin=True), profile="gpu")
+    assert pins()[2] == []
+
+
 @pytest.mark.parametrize(("profile", "code"), [("gpu", 403), ("nope", 400), (["cpu"], 400)])
 def test_a_profile_that_cannot_be_had(places: Places, engine: FakeDocker, profile: t.Any, code: int) -> None:
     with pytest.raises(SpawnFailed) as caught:
