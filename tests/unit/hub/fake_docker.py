@@ -110,11 +110,16 @@ class FakeDocker:
     def _task(self, service: dict[str, t.Any]) -> dict[str, t.Any]:
         script = service["script"]
         now = script.pop(0) if len(script) > 1 else script[0]
+        waits = now["State"] in ("new", "pending")
+        reserved = service["Spec"]["TaskTemplate"]["Resources"]["Reservations"].get("GenericResources", [])
+        wanted = sum(each["DiscreteResourceSpec"]["Value"] for each in reserved)
+        held = [{"NamedResourceSpec": {"Kind": "GPU", "Value": f"card-{number}"}} for number in range(wanted)]
         return {
             "ID": f"task-{service['ID']}",
             "ServiceID": service["ID"],
             "CreatedAt": "2026-01-01T00:00:00Z",
-            "NodeID": "" if now["State"] in ("new", "pending") else "id-cpu1",
+            "NodeID": "" if waits else "id-cpu1",
+            "GenericResources": [] if waits else held,
             "DesiredState": self.desired,
             "Spec": service["Spec"]["TaskTemplate"],
             "Status": now,
