@@ -1,4 +1,4 @@
-"""Who gets which cards where: pure rules, asked by the queue.
+"""Who gets which cards where: pure rules.
 
 Small jobs go where they leave the least free, so that whole workstations stay free for big ones. Who came first is
 served first; while somebody waits for more cards than are free, later and smaller wishes may overtake, until that has
