@@ -65,7 +65,7 @@ class Limits:
         """Say which limit keeps a wish waiting, "" when none does."""
         cards = 0 if wish.profile.gpu_shared else wish.profile.gpus
         if cards and self.per_user and held[wish.user] + cards > self.per_user:
-            return f"you hold {held[wish.user]} cards, and {self.per_user} are allowed"
+            return f"you hold {_cards(held[wish.user])}, and {self.per_user} are allowed"
         for group in sorted(wish.groups & self.per_group.keys()):
             together = sum(held[member] for member in self.members.get(group, ()))
             if cards and together + cards > self.per_group[group]:
@@ -217,4 +217,4 @@ def _what(profile: Profile) -> str:
 
 
 def _cards(number: int) -> str:
-    return f"{number} card{'s' if number > 1 else ''}"
+    return f"{number} card{'' if number == 1 else 's'}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typing as t
 
+from swarmhub_hub.nodes import GPU_KIND, USER_LABEL
 from swarmhub_hub.settings import Profile, Settings
 
 STOP_GRACE_SECONDS = 10
-GPU_KIND = "GPU"
 SHARED_MEMORY = "/dev/shm"  # noqa: S108
 
 
@@ -26,7 +26,7 @@ def service_arguments(
     """Return the arguments of the Docker SDK's ``create_service`` for one notebook; nothing in them is shared."""
     labels = {
         "swarmhub.cluster": settings.cluster_name,
-        "swarmhub.user": user,
+        USER_LABEL: user,
         "swarmhub.server": server,
         "swarmhub.profile": profile.slug,
     }

@@ -20,7 +20,7 @@ from swarmhub_hub import tasks
 from swarmhub_hub.docker_calls import DockerFailure, docker_calls
 from swarmhub_hub.homes import HomeError, home_mount, make_home
 from swarmhub_hub.names import home_name, service_name
-from swarmhub_hub.nodes import read_holdings
+from swarmhub_hub.nodes import GPU_KIND, read_holdings
 from swarmhub_hub.placement import Limits, Wish, decide
 from swarmhub_hub.profiles import ProfileError, allowed_profiles, choose_profile, profile_form
 from swarmhub_hub.service import STOP_GRACE_SECONDS, service_arguments
@@ -173,7 +173,7 @@ class SwarmhubSpawner(SwarmSpawner):
         await self._remove_service()  # one that an earlier start left behind
         if self._stopped:
             raise SpawnFailed(409, CANCELLED)
-        async with self._choosing:
+        async with self._choosing if profile.gpus else contextlib.nullcontext():
             node_id = self.node_id or await self._node_with_cards(profile)
             creation = asyncio.ensure_future(
                 self.docker(
@@ -209,7 +209,8 @@ class SwarmhubSpawner(SwarmSpawner):
         )
         wish = Wish(number=0, user=self.user.name, groups=frozenset(), profile=profile, since=0)
         place = decide([wish], holdings, Limits(0, {}, {}), now=0, backfill=1).places.get(0)
-        return place.node_id if place else ""
+        # Services ask for this one kind so far.
+        return place.node_id if place and place.kind == GPU_KIND else ""
 
     async def _wait(self, reached: t.Callable[[tasks.Task], bool], deadline: float) -> bool:
         """Watch the task until ``reached`` or ``deadline`` (of time.monotonic); return whether it was reached.

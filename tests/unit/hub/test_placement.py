@@ -106,7 +106,7 @@ def test_the_limit_of_a_person() -> None:
     limits = Limits(2, {}, {})
     decision = decided([wish(1, 2, user="alice"), wish(2, user="bob")], node("gpu1", 8), limits=limits, alice=1)
     assert where(decision) == {2: "gpu1"}
-    assert decision.waits == {1: "Waiting for 2 cards: you hold 1 cards, and 2 are allowed"}
+    assert decision.waits == {1: "Waiting for 2 cards: you hold 1 card, and 2 are allowed"}
     assert "more than the 2" in limits.refusal(wish(1, 3))
 
 
