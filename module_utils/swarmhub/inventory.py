@@ -29,6 +29,14 @@ EXAMPLE_NETWORK = address_plan.network("192.0.2.0/24")
 LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 CLUSTER_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 PROBE_ACCOUNT = "swarmhub-probe"
+#: The least that the hub takes, in seconds and cards.
+LEAST = {
+    "hub_start_timeout": 10,
+    "hub_idle_timeout": 0,
+    "hub_queue_timeout": 10,
+    "hub_queue_backfill": 0,
+    "hub_user_gpu_limit": 0,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,6 +166,13 @@ def check_settings(inventory: Inventory) -> Iterator[Finding]:
         yield _finding(f"{PROBE_ACCOUNT} is the ordinary account that checks use", "remove it", "hub_admin_users")
     if not 1 <= settings["hub_port"] <= 65535:
         yield _finding(f"{settings['hub_port']} is not a port", "use 1 to 65535", "hub_port")
+    for key, least in LEAST.items():
+        if settings[key] < least:
+            yield _finding(f"is {settings[key]}, which makes no sense", f"write {least} or more", key)
+    for group, cards in settings["hub_group_gpu_limits"].items():
+        if not isinstance(cards, int) or isinstance(cards, bool) or cards < 0:
+            what = f"the limit of group {group} is {cards!r}"
+            yield _finding(what, "write a number of cards", "hub_group_gpu_limits")
     unset = [name for name in ("hub_image", "hub_proxy_image", "hub_notebook_image") if not settings[name]]
     if unset and len(inventory.members()) > 1 and not inventory.groups.get("registry_server"):
         cure = "put a host under registry_server, or name ready images"

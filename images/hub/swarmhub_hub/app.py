@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import json
+import signal
 import time
 import typing as t
+from urllib.parse import quote
 
 from jupyterhub import orm
 from jupyterhub.app import JupyterHub
 from sqlalchemy.exc import SQLAlchemyError
-from tornado.httpclient import HTTPClientError
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Instance
 
 from swarmhub_hub import reaper
 from swarmhub_hub.database import wait_for_database
 from swarmhub_hub.docker_calls import DockerFailure, docker_calls
+from swarmhub_hub.queue import KEPT_SECONDS, Queue, Waiter
 from swarmhub_hub.settings import Settings
+from swarmhub_hub.spawner import SwarmhubSpawner
 
 #: Seconds that the hub waits for the database, and then for the proxy, before it gives up and is started again.
 START_PATIENCE = 120
@@ -38,6 +43,7 @@ class SwarmhubApp(JupyterHub):
         except TimeoutError as error:
             self.exit(str(error))
         super().init_db()
+        SwarmhubSpawner.queue = Queue(self.db, self.swarmhub_settings, self.log)
 
     async def start(self) -> None:
         """Wait for the proxy, start JupyterHub, then begin to look after routes and services."""
@@ -45,7 +51,13 @@ class SwarmhubApp(JupyterHub):
             await self._wait_for_proxy()
         await super().start()
         if not (self.subapp or self.generate_config or self.generate_certs):
-            self._chores = [asyncio.create_task(self._repair_routes()), asyncio.create_task(self._reap())]
+            chores = (self._repair_routes(), self._reap(), self._resume())
+            self._chores = [asyncio.create_task(chore) for chore in chores]
+
+    async def shutdown_cancel_tasks(self, sig: signal.Signals | None = None) -> None:
+        """End all starts, and leave the queue to the hub that comes next."""
+        SwarmhubSpawner.queue.closing = True
+        await super().shutdown_cancel_tasks(sig)
 
     async def _wait_for_proxy(self) -> None:
         deadline = time.monotonic() + START_PATIENCE
@@ -89,6 +101,46 @@ class SwarmhubApp(JupyterHub):
             return False
         await self.proxy.check_routes(self.users, self._service_map, routes)
         return True
+
+    # --- those who were waiting for cards -----------------------------------------------------------------------
+
+    async def _resume(self) -> None:
+        """Start the servers that were waiting for cards when the hub stopped; they keep their places."""
+        await asyncio.gather(*(self._ask_again(waiter) for waiter in SwarmhubSpawner.queue.unasked()))
+
+    async def _ask_again(self, waiter: Waiter) -> None:
+        """Ask for a server as its user would, until JupyterHub has looked after what the last start left behind."""
+        name = f"{waiter.user}'s server {waiter.server}".rstrip()
+        answer = "the user is gone"
+        if waiter.user in self.users:
+            user = self.users[waiter.user]
+            token = user.new_api_token(note="a start that goes on", expires_in=KEPT_SECONDS)
+            path = f"users/{quote(waiter.user)}/servers/{quote(waiter.server)}"
+            answer = await self._post_until_free(path, token, {"profile": waiter.profile.slug})
+            if orm_token := orm.APIToken.find(self.db, token):
+                self.db.delete(orm_token)
+                self.db.commit()
+        if answer:
+            self.log.warning("%s waits for its cards no more: %s", name, answer)
+            SwarmhubSpawner.queue.forget(waiter)
+        else:
+            self.log.info("%s goes on waiting for its cards", name)
+
+    async def _post_until_free(self, path: str, token: str, body: dict[str, str]) -> str:
+        """Return "" when the API took the request, else why not."""
+        url = f"http://127.0.0.1:{self.hub.port}{self.hub.base_url}api/{path}"
+        headers = {"Authorization": f"token {token}"}
+        deadline = time.monotonic() + KEPT_SECONDS / 2
+        while True:
+            answer = await AsyncHTTPClient().fetch(
+                url, method="POST", body=json.dumps(body), headers=headers, request_timeout=60, raise_error=False
+            )
+            words = answer.body.decode(errors="replace")
+            if answer.code < 300:
+                return ""
+            if "is pending" not in words or time.monotonic() >= deadline:
+                return f"HTTP {answer.code} {words}"
+            await asyncio.sleep(1)
 
     # --- services -----------------------------------------------------------------------------------------------
 

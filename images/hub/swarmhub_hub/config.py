@@ -60,6 +60,7 @@ def _hub(c: t.Any, settings: Settings, secrets_dir: Path | None) -> None:
     c.JupyterHub.init_spawners_timeout = 30
     c.JupyterHub.last_activity_interval = 60
     c.JupyterHub.allow_named_servers = False
+    c.JupyterHub.template_paths = [str(Path(__file__).parent / "templates")]
     # Who waits for a card counts as a pending start: the limit would lock out everybody else. See the spawner's slots.
     c.JupyterHub.concurrent_spawn_limit = 0
     c.JupyterHub.active_server_limit = settings.active_server_limit
@@ -98,7 +99,8 @@ def _sign_in(c: t.Any, settings: Settings, secrets_dir: Path | None) -> None:
     auth.check_common_password = settings.signup.check_common_password
     auth.allowed_failed_logins = settings.signup.allowed_failed_logins
     auth.seconds_before_next_try = settings.signup.seconds_before_next_try
-    c.JupyterHub.load_groups = {group: {"users": []} for profile in settings.profiles for group in profile.groups}
+    groups = {group for profile in settings.profiles for group in profile.groups} | settings.group_gpu_limits.keys()
+    c.JupyterHub.load_groups = {group: {"users": []} for group in sorted(groups)}
 
 
 def _services(c: t.Any, settings: Settings, secrets_dir: Path | None) -> None:

@@ -189,6 +189,8 @@ def _take(wish: Wish, place: Place, holdings: Holdings) -> None:
 
 def _words(wish: Wish, wishes: t.Sequence[Wish], holdings: Holdings, waiting: t.Container[int]) -> str:
     """Say what a wish waits for, and how many are ahead of it for the same cards."""
+    if reason := impossible(wish, holdings):
+        return f"{_asked(wish)}: {reason}"
     able = _able(wish, holdings.nodes)
     mine = {(node.node_id, kind) for node, kind, _ in able}
     ahead = sum(

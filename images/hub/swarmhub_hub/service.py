@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typing as t
 
-from swarmhub_hub.nodes import GPU_KIND, USER_LABEL
+from swarmhub_hub.nodes import GPU_KIND, SHARED_CARDS_LABEL, USER_LABEL
+from swarmhub_hub.placement import Place
 from swarmhub_hub.settings import Profile, Settings
 
 STOP_GRACE_SECONDS = 10
@@ -22,18 +23,28 @@ def service_arguments(
     command: t.Sequence[str],
     mounts: t.Sequence[dict[str, t.Any]],
     node_id: str = "",
+    place: Place | None = None,
+    kinds: t.Sequence[str] = (GPU_KIND,),
 ) -> dict[str, t.Any]:
-    """Return the arguments of the Docker SDK's ``create_service`` for one notebook; nothing in them is shared."""
+    """Return the arguments of the Docker SDK's ``create_service`` for one notebook; nothing in them is shared.
+
+    Args:
+        node_id: the one node that it may run on, "" for any that the profile allows.
+        place: where its cards are; None for a notebook without cards.
+        kinds: all kinds of cards in the cluster.
+    """
     labels = {
         "swarmhub.cluster": settings.cluster_name,
         USER_LABEL: user,
         "swarmhub.server": server,
         "swarmhub.profile": profile.slug,
     }
+    if place and place.shared:
+        labels[SHARED_CARDS_LABEL] = ",".join(place.shared)
     container = {
         "Image": profile.image,
         "Args": list(command),
-        "Env": [f"{key}={value}" for key, value in _environment(profile, environment).items()],
+        "Env": [f"{key}={value}" for key, value in _environment(profile, environment, place, kinds).items()],
         "Labels": dict(labels),
         "Mounts": [*mounts, *_shared_memory(profile)],
         "Init": True,
@@ -48,24 +59,35 @@ def service_arguments(
         "labels": labels,
         "task_template": {
             "ContainerSpec": container,
-            "Resources": _resources(profile),
+            "Resources": _resources(profile, place),
             "RestartPolicy": {"Condition": "none"},
-            "Placement": _placement(profile, node_id),
+            "Placement": _placement(profile, node_id, place),
             "Networks": [{"Target": settings.network}],
         },
         "endpoint_spec": {"Mode": settings.endpoint_mode},
     }
 
 
-def _environment(profile: Profile, environment: t.Mapping[str, str]) -> dict[str, str]:
-    # A card is seen only through the swarm's reservation (DOCKER_RESOURCE_GPU), which beats "void"; an image that asks
-    # for all cards gets none. Without a reservation that variable is closed as well, since an image could set it.
-    closed = {"NVIDIA_VISIBLE_DEVICES": "void"}
-    if profile.gpus == 0:
-        closed[f"DOCKER_RESOURCE_{GPU_KIND}"] = "void"
+def _environment(
+    profile: Profile, environment: t.Mapping[str, str], place: Place | None, kinds: t.Sequence[str]
+) -> dict[str, str]:
     mine = {key: value for key, value in profile.environment.items() if not key.startswith("DOCKER_RESOURCE_")}
     # The swarm fills in the template where the task runs.
-    return {**mine, **environment, **closed, "SWARMHUB_NODE": "{{.Node.Hostname}}"}
+    return {**mine, **environment, **_visible_cards(place, kinds), "SWARMHUB_NODE": "{{.Node.Hostname}}"}
+
+
+def _visible_cards(place: Place | None, kinds: t.Sequence[str]) -> dict[str, str]:
+    """Return the variables that decide which cards the container sees; an image's own must never decide.
+
+    The toolkit reads the swarm's variables of all kinds before NVIDIA_VISIBLE_DEVICES, and joins what is in them: one
+    "void" takes all cards away, an empty one adds nothing (nvidia-container-toolkit, internal/config/image).
+    """
+    variables = dict.fromkeys((f"DOCKER_RESOURCE_{kind}" for kind in kinds), "" if place else "void")
+    if place and place.shared:
+        variables[f"DOCKER_RESOURCE_{GPU_KIND}"] = ",".join(place.shared)
+    elif place:
+        variables.pop(f"DOCKER_RESOURCE_{place.kind}", None)  # the swarm sets it to the cards that it reserved
+    return {"NVIDIA_VISIBLE_DEVICES": "void", **variables}
 
 
 def _shared_memory(profile: Profile) -> list[dict[str, t.Any]]:
@@ -74,12 +96,12 @@ def _shared_memory(profile: Profile) -> list[dict[str, t.Any]]:
     return [{"Type": "tmpfs", "Target": SHARED_MEMORY, "TmpfsOptions": {"SizeBytes": profile.shm_size, "Mode": 0o1777}}]
 
 
-def _resources(profile: Profile) -> dict[str, t.Any]:
+def _resources(profile: Profile, place: Place | None) -> dict[str, t.Any]:
     limits = _cpu_and_memory(profile.cpu_limit, profile.mem_limit)
     reservations: dict[str, t.Any] = _cpu_and_memory(profile.cpu_guarantee, profile.mem_guarantee)
-    if profile.gpus:
+    if place and not place.shared:
         # Only counts may be asked for; which cards they are is the scheduler's choice.
-        reservations["GenericResources"] = [{"DiscreteResourceSpec": {"Kind": GPU_KIND, "Value": profile.gpus}}]
+        reservations["GenericResources"] = [{"DiscreteResourceSpec": {"Kind": place.kind, "Value": profile.gpus}}]
     return {"Limits": limits, "Reservations": reservations}
 
 
@@ -88,12 +110,12 @@ def _cpu_and_memory(cores: float | None, memory: int | None) -> dict[str, t.Any]
     return {key: amount for key, amount in amounts.items() if amount is not None}
 
 
-def _placement(profile: Profile, node_id: str) -> dict[str, t.Any]:
-    constraints = list(profile.constraints)
-    if profile.gpu_model:
-        constraints.append(f"node.labels.gpu_model=={profile.gpu_model}")
-    if node_id:
-        constraints.append(f"node.id=={node_id}")
+def _placement(profile: Profile, node_id: str, place: Place | None) -> dict[str, t.Any]:
+    if place:
+        # By its ID alone: the swarm ends a task as soon as its node misses a constraint, and labels may change.
+        constraints = [f"node.id=={place.node_id}"]
+    else:
+        constraints = [*profile.constraints, *([f"node.id=={node_id}"] if node_id else [])]
     return {
         "Constraints": constraints,
         "Preferences": [

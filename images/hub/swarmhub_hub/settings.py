@@ -44,8 +44,8 @@ class Profile:
         environment: more variables of the notebook.
         constraints, preferences, platforms: placement; ("node.labels.x==y",), (("spread", "node.labels.rack"),),
             (("x86_64", "linux"),).
-        gpus: cards reserved, of the swarm's generic resource GPU.
-        gpu_model: value of the node label gpu_model, "" for any.
+        gpus: number of cards.
+        gpu_model: the cards' model, as the node label gpu_model has it (mig-… for a MIG instance); "" for any.
         gpu_shared: the cards are those that the node keeps out of the pool, used by several notebooks at once.
         groups: who may have it: members of one of these groups; empty for everybody.
     """
@@ -130,7 +130,11 @@ class Settings:
         homes, profiles: see there.
         notebook_image: image of the profiles that name none.
         idle_timeout: seconds after which an idle notebook is stopped, 0 for never.
-        start_timeout: seconds that a start may take, waiting for a card included.
+        start_timeout: seconds that a start may take, once its cards are free.
+        queue_timeout: seconds that a start may wait for cards.
+        queue_backfill: seconds after which a start that waits for many cards is overtaken no more.
+        user_gpu_limit: cards that one person may hold at a time, 0 for no limit.
+        group_gpu_limits: cards that the members of a group may hold together, by group.
 
         suffix_profiles: seed only: suffix of the user's name → slug; there the user has no choice.
     """
@@ -147,6 +151,10 @@ class Settings:
     notebook_image: str
     idle_timeout: int = 0
     start_timeout: int = 300
+    queue_timeout: int = 86400
+    queue_backfill: int = 1800
+    user_gpu_limit: int = 0
+    group_gpu_limits: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     hub_port: int = 8081
     command: tuple[str, ...] = ("jupyterhub-singleuser",)
@@ -201,6 +209,10 @@ def parse_settings(data: t.Any) -> Settings:
         notebook_image=image,
         idle_timeout=top.whole("idle_timeout", 0),
         start_timeout=top.whole("start_timeout", 300),
+        queue_timeout=top.whole("queue_timeout", 86400),
+        queue_backfill=top.whole("queue_backfill", 1800),
+        user_gpu_limit=top.whole("user_gpu_limit", 0),
+        group_gpu_limits=_group_limits(_Keys(top.take("group_gpu_limits", {}), "group_gpu_limits.")),
     )
     top.finish()
     return check_settings(settings)
@@ -228,6 +240,11 @@ def check_settings(settings: Settings) -> Settings:
         raise SettingsError("admin_users: is empty; name at least one administrator")
     if settings.start_timeout < 10:
         raise SettingsError(f"start_timeout: is {settings.start_timeout}, but a start needs at least 10 seconds")
+    if settings.queue_timeout < 10:
+        raise SettingsError(f"queue_timeout: is {settings.queue_timeout}; give people at least 10 seconds")
+    for profile in settings.profiles:
+        if profile.gpu_shared and not profile.gpus:
+            raise SettingsError(f"profiles: {profile.slug!r} has gpu_shared: true; say with gpus how many cards")
     return settings
 
 
@@ -297,6 +314,9 @@ class _Keys:
             raise SettingsError(f"{self._where}{key}: is {value}; it cannot be negative")
         return t.cast(int, value)
 
+    def names(self) -> list[str]:
+        return list(self._left)
+
     def choice(self, key: str, allowed: tuple[str, ...]) -> str:
         value = self.text(key)
         if value not in allowed:
@@ -343,11 +363,16 @@ def _profile(keys: _Keys, notebook_image: str) -> Profile:
         constraints=keys.texts("constraints", []),
         gpus=keys.whole("gpus", 0),
         gpu_model=keys.text("gpu_model", ""),
+        gpu_shared=keys.flag("gpu_shared", False),
         groups=keys.texts("groups", []),
     )
     override.finish()
     keys.finish()
     return profile
+
+
+def _group_limits(keys: _Keys) -> dict[str, int]:
+    return {group: keys.whole(group, 0) for group in keys.names()}
 
 
 def _homes(keys: _Keys) -> Homes:

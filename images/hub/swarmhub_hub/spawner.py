@@ -20,16 +20,19 @@ from swarmhub_hub import tasks
 from swarmhub_hub.docker_calls import DockerFailure, docker_calls
 from swarmhub_hub.homes import HomeError, home_mount, make_home
 from swarmhub_hub.names import home_name, service_name
-from swarmhub_hub.nodes import GPU_KIND, read_holdings
-from swarmhub_hub.placement import Limits, Wish, decide
+from swarmhub_hub.nodes import advertised, card_kinds
+from swarmhub_hub.placement import Place
 from swarmhub_hub.profiles import ProfileError, allowed_profiles, choose_profile, profile_form
+from swarmhub_hub.queue import NeverPlaced, Queue, Waiter
 from swarmhub_hub.service import STOP_GRACE_SECONDS, service_arguments
 from swarmhub_hub.settings import Profile, Settings
 
 #: start() gives up this many seconds before JupyterHub would, so that the reason can be told.
 TIMEOUT_MARGIN = 15
-#: A start holds its slot until it is placed, or for as many seconds: who waits for a card must not block the others.
+#: A start holds its slot until it is placed, or for as many seconds: who waits for memory must not block the others.
 SLOT_SECONDS = 10
+#: A task that has cards is given a node within as many seconds, or another place is looked for.
+ASSIGN_SECONDS = 5
 ADMIN_SCOPE = "admin:servers"
 CANCELLED = "The start was cancelled."
 
@@ -48,12 +51,14 @@ class SwarmhubSpawner(SwarmSpawner):
     settings = Instance(Settings, config=True, help="What the hub was told.")
     concurrent_creations = Int(4, config=True, help="How many services are created and placed at the same time.")
 
+    #: The queue for cards that all spawners share; the hub sets it at its start.
+    queue: t.ClassVar[Queue]
     _slots: t.ClassVar[asyncio.Semaphore | None] = None
-    #: Two who choose at the same time would both see the same cards free.
-    _choosing: t.ClassVar[asyncio.Lock] = asyncio.Lock()
+    _waiter: Waiter | None = None
     _task: tasks.Task | None = None
     _node = ""
     _stopped = False
+    _deadline = 0.0
     profile: Profile | None = None
     node_id = ""
 
@@ -106,6 +111,9 @@ class SwarmhubSpawner(SwarmSpawner):
         self.image = profile.image
         self.cpu_limit, self.cpu_guarantee = profile.cpu_limit, profile.cpu_guarantee
         self.mem_limit, self.mem_guarantee = profile.mem_limit, profile.mem_guarantee
+        # JupyterHub reads it before start(): it must not end a start that waits for cards.
+        waiting = self.settings.queue_timeout if profile.gpus else 0
+        self.start_timeout = waiting + self.settings.start_timeout + TIMEOUT_MARGIN
         return profile
 
     def _asked_by_admin(self) -> bool:
@@ -123,19 +131,20 @@ class SwarmhubSpawner(SwarmSpawner):
     # --- start --------------------------------------------------------------------------------------------------
 
     async def start(self) -> tuple[str, int]:
-        """Create the service and return its name and port once its task runs.
+        """Create the service, where it needs cards once they are free, and return its name and port when it runs.
 
         Raises:
             SpawnFailed: with the swarm's own words; the service is gone by then.
         """
         self._task, self._node, self._stopped = None, "", False
-        deadline = time.monotonic() + max(self.start_timeout - TIMEOUT_MARGIN, 1)
+        profile = self.profile or await self.choose({})
         try:
-            async with self._slot():
-                await self._create()
-                slot_ends = min(deadline, time.monotonic() + SLOT_SECONDS)
-                await self._wait(lambda task: tasks.state(task) not in tasks.WAITING, slot_ends)
-            if not await self._wait(lambda task: tasks.state(task) == tasks.RUNNING, deadline):
+            directory = await self._prepare(profile)
+            if profile.gpus:
+                await self._start_on_cards(profile, directory)
+            else:
+                await self._start_anywhere(profile, directory)
+            if not await self._wait(lambda task: tasks.state(task) == tasks.RUNNING, self._deadline):
                 raise self._too_late()  # noqa: TRY301
         except BaseException as error:
             # Also when cancelled: a service left behind would hold its cards.
@@ -143,26 +152,12 @@ class SwarmhubSpawner(SwarmSpawner):
             if isinstance(error, DockerFailure):
                 raise SpawnFailed(503, f"The swarm refused the notebook: {_words(error)}") from error
             raise
+        finally:
+            await asyncio.shield(self._leave_queue())
         return self.object_name, self.port
 
-    async def _clean_up(self) -> None:
-        try:
-            await self._remove_service()
-        except DockerFailure as error:
-            self.log.warning("Service %s is left to the reaper: %s", self.object_name, _words(error))
-
-    def _too_late(self) -> SpawnFailed:
-        _, waiting_for = tasks.progress_of(self._task, self._node)
-        seconds = self.start_timeout - TIMEOUT_MARGIN
-        return SpawnFailed(503, f"The notebook did not start in {seconds} s. {waiting_for}.")
-
-    def _slot(self) -> asyncio.Semaphore:
-        if SwarmhubSpawner._slots is None:
-            SwarmhubSpawner._slots = asyncio.Semaphore(self.concurrent_creations)
-        return SwarmhubSpawner._slots
-
-    async def _create(self) -> None:
-        profile = self.profile or await self.choose({})
+    async def _prepare(self, profile: Profile) -> str:
+        """Make what must be there before the service, and return the home's directory."""
         await self.pull_image(profile.image)
         homes = self.settings.homes
         directory = self.escaped_name if homes.escaped_names else home_name(self.user.name)
@@ -171,46 +166,90 @@ class SwarmhubSpawner(SwarmSpawner):
         except HomeError as error:
             raise SpawnFailed(500, f"Your home is not ready: {error}. Please tell an administrator.") from error
         await self._remove_service()  # one that an earlier start left behind
+        return directory
+
+    async def _start_anywhere(self, profile: Profile, directory: str) -> None:
+        self._start_the_clock()
+        async with self._slot():
+            kinds = card_kinds(kind for node in await self.docker("nodes") for kind, _ in advertised(node))
+            await self._create(profile, directory, kinds)
+            await self._wait(_is_placed, min(self._deadline, time.monotonic() + SLOT_SECONDS))
+
+    async def _start_on_cards(self, profile: Profile, directory: str) -> None:
+        """Wait for cards, and have the service created there, again elsewhere when the scheduler finds no room."""
+
+        async def create(place: Place, kinds: t.Sequence[str]) -> None:
+            await self._create(profile, directory, kinds, place)
+
+        self._waiter = self.queue.enter(self.user.name, self.name, profile, self.node_id)
+        queue_ends = time.monotonic() + self.settings.queue_timeout
+        while True:
+            try:
+                left = max(queue_ends - time.monotonic(), 0)
+                place = await asyncio.wait_for(self.queue.place(self._waiter, create), left)
+            except NeverPlaced as error:
+                raise SpawnFailed(409, f"The notebook cannot start: {error}.") from error
+            except TimeoutError as error:
+                seconds = self.settings.queue_timeout
+                raise SpawnFailed(503, f"No place was free for {seconds} s. {self._waiter.words}.") from error
+            self._start_the_clock()
+            if await self._wait(_is_placed, min(self._deadline, time.monotonic() + ASSIGN_SECONDS)):
+                return
+            self.log.warning("Service %s found no room on %s; choosing again", self.object_name, place.hostname)
+            await self._remove_service()
+            self._task = None
+            self.queue.no_room(self._waiter, place.node_id)
+
+    def _start_the_clock(self) -> None:
+        self._deadline = time.monotonic() + self.settings.start_timeout
+
+    async def _clean_up(self) -> None:
+        await self._leave_queue()  # first: what the queue is creating is there to be removed after that
+        try:
+            await self._remove_service()
+        except DockerFailure as error:
+            self.log.warning("Service %s is left to the reaper: %s", self.object_name, _words(error))
+
+    async def _leave_queue(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter:
+            await self.queue.leave(waiter)
+
+    def _too_late(self) -> SpawnFailed:
+        _, waiting_for = tasks.progress_of(self._task, self._node)
+        return SpawnFailed(503, f"The notebook did not start in {self.settings.start_timeout} s. {waiting_for}.")
+
+    def _slot(self) -> asyncio.Semaphore:
+        if SwarmhubSpawner._slots is None:
+            SwarmhubSpawner._slots = asyncio.Semaphore(self.concurrent_creations)
+        return SwarmhubSpawner._slots
+
+    async def _create(
+        self, profile: Profile, directory: str, kinds: t.Sequence[str], place: Place | None = None
+    ) -> None:
         if self._stopped:
             raise SpawnFailed(409, CANCELLED)
-        async with self._choosing if profile.gpus else contextlib.nullcontext():
-            node_id = self.node_id or await self._node_with_cards(profile)
-            creation = asyncio.ensure_future(
-                self.docker(
-                    "create_service",
-                    **service_arguments(
-                        self.settings,
-                        profile,
-                        name=self.object_name,
-                        user=self.user.name,
-                        server=self.name,
-                        environment=self.get_env(),
-                        command=[*self.settings.command, *self.get_args()],
-                        mounts=[home_mount(homes, directory, self.escaped_name)],
-                        node_id=node_id,
-                    ),
-                )
-            )
-            try:
-                service = await asyncio.shield(creation)
-            except asyncio.CancelledError:
-                await asyncio.wait([creation])  # its thread goes on: what it makes must be there to be removed
-                raise
+        arguments = service_arguments(
+            self.settings,
+            profile,
+            name=self.object_name,
+            user=self.user.name,
+            server=self.name,
+            environment=self.get_env(),
+            command=[*self.settings.command, *self.get_args()],
+            mounts=[home_mount(self.settings.homes, directory, self.escaped_name)],
+            node_id=self.node_id,
+            place=place,
+            kinds=kinds,
+        )
+        creation = asyncio.ensure_future(self.docker("create_service", **arguments))
+        try:
+            service = await asyncio.shield(creation)
+        except asyncio.CancelledError:
+            await asyncio.wait([creation])  # its thread goes on: what it makes must be there to be removed
+            raise
         self.object_id = service["ID"]
         self.log.info("Created service %s for %s, profile %s", self.object_name, self._log_name, profile.slug)
-
-    async def _node_with_cards(self, profile: Profile) -> str:
-        """Return the node that packs a profile's cards best; "" leaves the choice, and the waiting, to the swarm."""
-        if not profile.gpus:
-            return ""
-        ours = {"label": f"swarmhub.cluster={self.settings.cluster_name}"}
-        holdings = read_holdings(
-            await self.docker("nodes"), await self.docker("tasks"), await self.docker("services", filters=ours)
-        )
-        wish = Wish(number=0, user=self.user.name, groups=frozenset(), profile=profile, since=0)
-        place = decide([wish], holdings, Limits(0, {}, {}), now=0, backfill=1).places.get(0)
-        # Services ask for this one kind so far.
-        return place.node_id if place and place.kind == GPU_KIND else ""
 
     async def _wait(self, reached: t.Callable[[tasks.Task], bool], deadline: float) -> bool:
         """Watch the task until ``reached`` or ``deadline`` (of time.monotonic); return whether it was reached.
@@ -244,7 +283,10 @@ class SwarmhubSpawner(SwarmSpawner):
         """Tell the person who waits what the swarm says; JupyterHub ends this with the start."""
         told = None
         while True:
-            percent, message = tasks.progress_of(self._task, self._node)
+            if self._waiter and self._waiter.waits:
+                percent, message = 5, self._waiter.words or "Looking for free cards"
+            else:
+                percent, message = tasks.progress_of(self._task, self._node)
             if message != told:
                 told = message
                 yield {"progress": percent, "message": message}
@@ -307,6 +349,10 @@ class SwarmhubSpawner(SwarmSpawner):
                 if tasks.state(task) not in tasks.STARTING | {tasks.RUNNING}:
                     break
                 await asyncio.sleep(0.5)
+
+
+def _is_placed(task: tasks.Task) -> bool:
+    return tasks.state(task) not in tasks.WAITING
 
 
 def _words(error: BaseException) -> str:

@@ -71,7 +71,7 @@ class FakeDocker:
         if filters and filters["service"] not in self.live:
             raise not_found("service")
         wanted = [self.live[filters["service"]]] if filters else list(self.live.values())
-        return [self._task(service) for service in wanted if service["script"]] + self.extra_tasks
+        return [self._task(service) for service in wanted if service["script"]] + ([] if filters else self.extra_tasks)
 
     def inspect_task(self, task_id: str) -> dict[str, t.Any]:
         self._answer()
@@ -112,19 +112,36 @@ class FakeDocker:
         now = script.pop(0) if len(script) > 1 else script[0]
         waits = now["State"] in ("new", "pending")
         reserved = service["Spec"]["TaskTemplate"]["Resources"]["Reservations"].get("GenericResources", [])
-        wanted = sum(each["DiscreteResourceSpec"]["Value"] for each in reserved)
-        held = [{"NamedResourceSpec": {"Kind": "GPU", "Value": f"card-{number}"}} for number in range(wanted)]
+        counts = [(each["DiscreteResourceSpec"]["Kind"], each["DiscreteResourceSpec"]["Value"]) for each in reserved]
+        held = [{"NamedResourceSpec": {"Kind": kind, "Value": "card"}} for kind, count in counts for _ in range(count)]
         return {
             "ID": f"task-{service['ID']}",
             "ServiceID": service["ID"],
             "CreatedAt": "2026-01-01T00:00:00Z",
-            "NodeID": "" if waits else "id-cpu1",
+            "NodeID": "" if waits else _pin(service) or "id-cpu1",
             "GenericResources": [] if waits else held,
             "DesiredState": self.desired,
             "Spec": service["Spec"]["TaskTemplate"],
             "Status": now,
         }
 
+    def holding(self, name: str, cards: int) -> dict[str, t.Any]:
+        """Return a running task of somebody else's service, that holds cards of a node."""
+        held = [{"NamedResourceSpec": {"Kind": "GPU", "Value": f"held-{number}"}} for number in range(cards)]
+        return {
+            "ID": f"foreign-{name}",
+            "ServiceID": "foreign",
+            "NodeID": f"id-{name}",
+            "GenericResources": held,
+            "Spec": {},
+            "Status": status("running"),
+        }
+
     def _answer(self) -> None:
         if self.failure:
             raise self.failure
+
+
+def _pin(service: dict[str, t.Any]) -> str:
+    constraints = service["Spec"]["TaskTemplate"]["Placement"]["Constraints"]
+    return next((text.removeprefix("node.id==") for text in constraints if text.startswith("node.id==")), "")

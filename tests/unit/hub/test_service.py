@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import typing as t
 
+from swarmhub_hub.placement import Place
 from swarmhub_hub.service import service_arguments
 from swarmhub_hub.settings import Profile, Settings
 
@@ -25,6 +27,10 @@ def environment(service: dict[str, t.Any]) -> dict[str, str]:
     return dict(line.split("=", 1) for line in service["task_template"]["ContainerSpec"]["Env"])
 
 
+def reserved(service: dict[str, t.Any]) -> t.Any:
+    return service["task_template"]["Resources"]["Reservations"]["GenericResources"]
+
+
 def test_a_cpu_notebook_sees_no_card(settings: Settings) -> None:
     service = build(settings, settings.profiles[0])
     env = environment(service)
@@ -34,18 +40,38 @@ def test_a_cpu_notebook_sees_no_card(settings: Settings) -> None:
 
 
 def test_a_gpu_notebook_has_its_reservation_only(settings: Settings) -> None:
-    service = build(settings, settings.profiles[1])
+    service = build(settings, settings.profiles[1], place=Place("id-gpu1", "gpu1", "GPU"))
     env = environment(service)
     assert env["NVIDIA_VISIBLE_DEVICES"] == "void"
     assert "DOCKER_RESOURCE_GPU" not in env
     assert env["A"] == "b"
-    assert service["task_template"]["Resources"]["Reservations"]["GenericResources"] == [
-        {"DiscreteResourceSpec": {"Kind": "GPU", "Value": 1}}
-    ]
-    assert service["task_template"]["Placement"]["Constraints"] == [
-        "node.labels.calculation_type==gpu",
-        "node.labels.gpu_model==A100",
-    ]
+    assert reserved(service) == [{"DiscreteResourceSpec": {"Kind": "GPU", "Value": 1}}]
+
+
+def test_a_notebook_with_cards_is_pinned_by_the_id_alone_since_labels_may_change(settings: Settings) -> None:
+    service = build(settings, settings.profiles[1], place=Place("id-gpu1", "gpu1", "GPU"))
+    assert service["task_template"]["Placement"]["Constraints"] == ["node.id==id-gpu1"]
+
+
+def test_other_kinds_are_void_without_cards_and_empty_beside_ones_own(settings: Settings) -> None:
+    kinds = ["GPU", "GPU_T4", "MIG_1G_10GB"]
+    without = environment(build(settings, settings.profiles[0], kinds=kinds))
+    assert {without[f"DOCKER_RESOURCE_{kind}"] for kind in kinds} == {"void"}
+    service = build(settings, settings.profiles[1], kinds=kinds, place=Place("id", "gpu1", "GPU_T4"))
+    env = environment(service)
+    assert (env["DOCKER_RESOURCE_GPU"], env["DOCKER_RESOURCE_MIG_1G_10GB"]) == ("", "")
+    assert "DOCKER_RESOURCE_GPU_T4" not in env
+    assert reserved(service) == [{"DiscreteResourceSpec": {"Kind": "GPU_T4", "Value": 1}}]
+
+
+def test_shared_cards_are_named_and_not_reserved(settings: Settings) -> None:
+    profile = dataclasses.replace(settings.profiles[1], gpus=2, gpu_shared=True)
+    service = build(settings, profile, kinds=["GPU", "GPU_T4"], place=Place("id", "gpu1", "", ("x", "y")))
+    env = environment(service)
+    assert (env["NVIDIA_VISIBLE_DEVICES"], env["DOCKER_RESOURCE_GPU"]) == ("void", "x,y")
+    assert env["DOCKER_RESOURCE_GPU_T4"] == ""
+    assert "GenericResources" not in service["task_template"]["Resources"]["Reservations"]
+    assert service["task_template"]["ContainerSpec"]["Labels"]["swarmhub.gpu_shared"] == "x,y"
 
 
 def test_limits_reservations_and_shared_memory(settings: Settings) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import logging
 import types
 import typing as t
 from pathlib import Path
@@ -13,19 +15,27 @@ from jupyterhub import orm
 from jupyterhub.objects import Hub
 from jupyterhub.user import User
 from swarmhub_hub import spawner as spawner_module
+from swarmhub_hub.queue import Queue
 from swarmhub_hub.settings import Settings
-from swarmhub_hub.spawner import TIMEOUT_MARGIN, SpawnFailed, SwarmhubSpawner
+from swarmhub_hub.spawner import SpawnFailed, SwarmhubSpawner
 
 
 class Places:
-    """Makes spawners of users in one database."""
+    """Makes spawners of users in one database; a start takes two seconds at most."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self.settings = dataclasses.replace(settings, start_timeout=2)
         self.db = orm.new_session_factory("sqlite:///:memory:")()
+        self.start_hub()
+
+    def start_hub(self) -> Queue:
+        """Read the queue, as a hub that is started again does."""
+        SwarmhubSpawner.queue = Queue(self.db, self.settings, logging.getLogger())
+        return SwarmhubSpawner.queue
 
     def spawner(self, name: str = "alice", admin: bool = False, groups: t.Sequence[str] = ()) -> SwarmhubSpawner:
-        orm_user = orm.User(name=name, admin=admin, groups=[orm.Group(name=group) for group in groups])
+        memberships = [orm.Group.find(self.db, group) or orm.Group(name=group) for group in groups]
+        orm_user = orm.User(name=name, admin=admin, groups=memberships)
         orm_spawner = orm.Spawner(name="", user=orm_user)
         self.db.add(orm_spawner)
         self.db.commit()
@@ -38,7 +48,6 @@ class Places:
             network_name=self.settings.network,
             use_internal_ip=True,
             cmd=["jupyterhub-singleuser"],
-            start_timeout=TIMEOUT_MARGIN + 1,
             api_token="its-own-token",
         )
         spawner.handler = types.SimpleNamespace(expanded_scopes={"admin:servers"} if admin else {"self"})
@@ -70,8 +79,8 @@ def test_a_start_through_all_states(places: Places, engine: FakeDocker) -> None:
         status(state)
         for state in ("new", "pending", "assigned", "accepted", "preparing", "ready", "starting", "running")
     ]
+    places.settings = dataclasses.replace(places.settings, start_timeout=10)
     spawner = places.spawner()
-    spawner.start_timeout = TIMEOUT_MARGIN + 10
     assert start(spawner) == (spawner.object_name, 8888)
     (service,) = engine.created
     assert service["name"] == spawner.object_name
@@ -121,7 +130,7 @@ def test_a_start_that_finds_no_place_says_why_and_leaves_nothing(places: Places,
     with pytest.raises(SpawnFailed) as caught:
         start(places.spawner())
     assert (
-        "did not start in 1 s. Waiting for a place: no suitable node (insufficient resources on 3 nodes)."
+        "did not start in 2 s. Waiting for a place: no suitable node (insufficient resources on 3 nodes)."
         in message(caught.value)
     )
     assert engine.live == {}
@@ -219,26 +228,10 @@ def test_progress_tells_what_the_swarm_says(places: Places) -> None:
 
 
 def test_a_member_of_the_group_gets_a_card(places: Places, engine: FakeDocker) -> None:
+    engine.cards = {"gpu1": ("a",)}
     start(places.spawner(groups=["gpu-users"]), profile="gpu")
     assert engine.created[0]["labels"]["swarmhub.profile"] == "gpu"
     assert engine.created[0]["task_template"]["ContainerSpec"]["Image"] == "torch:1"
-
-
-def test_cards_are_packed_and_a_full_cluster_leaves_the_waiting_to_the_swarm(
-    places: Places, engine: FakeDocker
-) -> None:
-    def pins() -> list[list[str]]:
-        placements = [service["task_template"]["Placement"]["Constraints"] for service in engine.created]
-        return [[text for text in constraints if text.startswith("node.id")] for constraints in placements]
-
-    engine.cards = {"gpu1": ("a", "b", "c", "d"), "cpu1": ("e",)}
-    engine.script = [status("starting"), status("running")]
-    for name in ("alice", "bob"):
-        start(places.spawner(name, admin=True), profile="gpu")
-    assert pins() == [["node.id==id-cpu1"], ["node.id==id-gpu1"]]
-    engine.cards = {}
-    start(places.spawner("carol", admin=True), profile="gpu")
-    assert pins()[2] == []
 
 
 @pytest.mark.parametrize(("profile", "code"), [("gpu", 403), ("nope", 400), (["cpu"], 400)])
