@@ -198,7 +198,7 @@ class Session:
         """
         deadline = time.monotonic() + self.start_timeout
         said: list[str] = []
-        for event in self._events():
+        for event in self.events():
             if event.get("ready"):
                 return str(event["message"])
             if event.get("failed"):
@@ -210,7 +210,7 @@ class Session:
         last = said[-1] if said else "nothing"
         raise HubError(f"not ready after {self.start_timeout:g} s; the hub's last word: {last}")
 
-    def _events(self) -> t.Iterator[dict[str, t.Any]]:
+    def events(self) -> t.Iterator[dict[str, t.Any]]:
         """The events of a start; an empty one for each of the hub's signs of life between them."""
         url = urljoin(self.url, f"{self.api_path}/server/progress")
         try:
@@ -225,7 +225,7 @@ class Session:
     def _first_event(self) -> dict[str, t.Any]:
         """The first event of a start, empty when there is no start to tell of."""
         try:
-            return next((event for event in self._events() if event), {})
+            return next((event for event in self.events() if event), {})
         except HubError:
             return {}
 

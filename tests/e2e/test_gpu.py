@@ -1,46 +1,304 @@
-"""Cards on a lab that is up: who holds which, and where notebooks with few cards go."""
+"""Cards on a lab that is up: who holds which, who waits for them, who sees them, and what leaves notebooks alone."""
 
 from __future__ import annotations
 
+import datetime
+import json
+import re
+import statistics
 import time
-from concurrent.futures import ThreadPoolExecutor
+import typing as t
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
+import pytest
 from ansible.module_utils.swarmhub.probe_session import TokenSession
 
-from .conftest import Lab
+from .conftest import Lab, edit_hosts, run_playbook
 
 CARDS = {"gpu1": 2, "gpu2": 4}
+#: Seconds from a card that is free to the service that gets it, and how much slower than usual that one may start.
+RELEASE_SECONDS, QUEUED_START = 2, 1.3
+UUID = re.compile(r"GPU-[0-9a-f-]{36}")
+#: Images that ask for all cards by themselves.
+GREEDY = {"greedy-toolkit": "NVIDIA_VISIBLE_DEVICES", "greedy-swarm": "DOCKER_RESOURCE_GPU"}
 
 
-def held_cards(lab: Lab, session: TokenSession) -> tuple[str, list[str]]:
-    """Where a user's notebook runs, and the UUIDs that the swarm has assigned to it."""
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Threads for requests that return late."""
+    with ThreadPoolExecutor(12) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def more_profiles(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The lab's profiles, and besides them four cards at once, one that fits every node, and the greedy images."""
+    (image,) = {
+        reference
+        for reference in lab.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
+        if "/notebook:" in reference
+    }
+    repository = image.rpartition("/")[0]
+    for name, variable in GREEDY.items():
+        greedy = f"{repository}/{name}:1"
+        recipe = f"FROM {image}\\nENV {variable}=all\\n"
+        lab.ssh(lab.manager, f"printf '{recipe}' | docker build --quiet --tag {greedy} -")
+        lab.docker("--config", "/etc/swarmhub/docker", "push", "--quiet", greedy)
+    profiles = lab.variables[lab.manager]["hub_profiles"]
+    cpu, gpu = (next(each for each in profiles if each["slug"] == lab.profile(cards=cards)) for cards in (False, True))
+    anywhere = {**cpu, "default": False, "constraints": []}
+    more = [
+        {**gpu, "display_name": "Four", "slug": "four", "gpus": 4},
+        {**anywhere, "display_name": "Anywhere", "slug": "anywhere"},
+        *(
+            {
+                **anywhere,
+                "display_name": name,
+                "slug": name,
+                "spawner_override": {**anywhere["spawner_override"], "image": f"{repository}/{name}:1"},
+            }
+            for name in GREEDY
+        ),
+    ]
+    variables = tmp_path_factory.mktemp("profiles") / "profiles.json"
+    variables.write_text(json.dumps({"hub_profiles": [*profiles, *more]}))
+    try:
+        result = run_playbook("site.yml", "-e", f"@{variables}")
+        assert result.code == 0, result.output
+        yield
+    finally:
+        result = run_playbook("site.yml")
+        assert result.code == 0, result.output
+
+
+class Start:
+    """A start that goes on in the background; ``ready`` gives the Unix time at which it was."""
+
+    def __init__(self, lab: Lab, pool: ThreadPoolExecutor, user: str, slug: str) -> None:
+        self.session = lab.add_user(user)
+        self._slug = slug
+        self.ready: Future[float] = pool.submit(self._wait)
+
+    def _wait(self) -> float:
+        self.session.start(self._slug)
+        self.session.wait_until_ready()
+        return time.time()
+
+    def words(self) -> str:
+        """What the hub says while it waits."""
+        while not (self.ready.done() or self.session.server()):
+            time.sleep(0.1)
+        said = (str(event.get("message", "")) for event in self.session.events())
+        return next(message for message in said if "Waiting for" in message)
+
+
+def timed_start(session: TokenSession, slug: str) -> float:
+    """Start a server, and return how many seconds it took."""
+    begun = time.monotonic()
+    session.start(slug)
+    session.wait_until_ready()
+    return time.monotonic() - begun
+
+
+def where(lab: Lab, session: TokenSession) -> tuple[str, str]:
+    """Host and container of a user's notebook."""
     (service,) = lab.services(session.name)
-    ((host, _),) = lab.containers(service)
+    ((host, container),) = lab.containers(service)
+    return host, container
+
+
+def held_cards(lab: Lab, session: TokenSession) -> list[str]:
+    """The UUIDs that the swarm has assigned to a user's notebook."""
+    (service,) = lab.services(session.name)
     ids = lab.docker("service", "ps", "--quiet", "--no-trunc", service).split()
-    assigned = [resource for task in lab.inspect("task", *ids) for resource in task["GenericResources"]]
-    return host, [resource["NamedResourceSpec"]["Value"] for resource in assigned]
+    assigned = [resource for task in lab.inspect("task", *ids) for resource in task.get("GenericResources") or []]
+    return sorted(resource["NamedResourceSpec"]["Value"] for resource in assigned)
 
 
-def test_six_notebooks_hold_six_cards_and_the_first_two_are_packed(lab: Lab) -> None:
+def seen_cards(lab: Lab, session: TokenSession) -> list[str]:
+    """The UUIDs that a user's notebook sees from inside."""
+    host, container = where(lab, session)
+    return sorted(UUID.findall(lab.docker("exec", container, "sh", "-c", "nvidia-smi -L || true", host=host)))
+
+
+def notebook_tasks(lab: Lab, sessions: list[TokenSession]) -> list[str]:
+    """The ids of all tasks that users' notebooks have, or had."""
+    services = [service for session in sessions for service in lab.services(session.name)]
+    return sorted(lab.docker("service", "ps", "--quiet", "--no-trunc", *services).split())
+
+
+def remove_users(lab: Lab, pool: ThreadPoolExecutor, sessions: list[TokenSession]) -> None:
+    """Stop and forget them, three at a time."""
+    for begin in range(0, len(sessions), 3):
+        list(pool.map(lab.remove_user, sessions[begin : begin + 3]))
+
+
+# --- packing ---------------------------------------------------------------------------------------------------------
+
+
+def packed_once(lab: Lab, pool: ThreadPoolExecutor) -> list[str]:
+    """Start two notebooks of one card and one of four at the same moment; return where they run."""
+    slugs = [lab.profile(cards=True), lab.profile(cards=True), "four"]
+    users = [lab.add_user(f"e2e-packed-{number}") for number in range(3)]
+    try:
+        list(pool.map(timed_start, users, slugs))
+        return [where(lab, user)[0] for user in users]
+    finally:
+        remove_users(lab, pool, users)
+
+
+def test_two_small_ones_leave_room_for_a_big_one(lab: Lab, pool: ThreadPoolExecutor, more_profiles: None) -> None:
+    assert packed_once(lab, pool) == ["gpu1", "gpu1", "gpu2"]
+
+
+@pytest.mark.long
+def test_packing_ten_times_out_of_ten(lab: Lab, pool: ThreadPoolExecutor, more_profiles: None) -> None:
+    assert [packed_once(lab, pool) for _ in range(10)] == [["gpu1", "gpu1", "gpu2"]] * 10
+
+
+@pytest.fixture(scope="module")
+def holders(lab: Lab, pool: ThreadPoolExecutor, more_profiles: None) -> Iterator[list[TokenSession]]:
+    """Users who hold all cards of the lab, one each; a test that ends one puts another one in the place."""
     users = [lab.add_user(f"e2e-card-{number}") for number in range(sum(CARDS.values()))]
     slug = lab.profile(cards=True)
-
-    def start(session: TokenSession) -> float:
-        begun = time.monotonic()
-        session.start(slug)
-        session.wait_until_ready()
-        return time.monotonic() - begun
-
     try:
-        with ThreadPoolExecutor(len(users)) as pool:
-            seconds = list(pool.map(start, users[:2]))
-            assert [held_cards(lab, session)[0] for session in users[:2]] == ["gpu1", "gpu1"]
-            seconds += pool.map(start, users[2:])
-        found = [held_cards(lab, session) for session in users]
-        print(f"ready after {', '.join(f'{each:.1f}' for each in seconds)} s")
-        assert sorted(host for host, _ in found) == ["gpu1"] * CARDS["gpu1"] + ["gpu2"] * CARDS["gpu2"]
-        assert len({card for _, cards in found for card in cards}) == len(users)
-        assert all(len(cards) == 1 for _, cards in found)
+        list(pool.map(lambda user: timed_start(user, slug), users))
+        yield users
     finally:
-        with ThreadPoolExecutor(3) as pool:
-            list(pool.map(lab.remove_user, users))
+        remove_users(lab, pool, users)
+
+
+# --- who holds and sees which cards ----------------------------------------------------------------------------------
+
+
+def test_six_notebooks_hold_six_cards_and_each_sees_its_own(lab: Lab, holders: list[TokenSession]) -> None:
+    assert sorted(where(lab, user)[0] for user in holders) == ["gpu1"] * CARDS["gpu1"] + ["gpu2"] * CARDS["gpu2"]
+    held = [held_cards(lab, user) for user in holders]
+    assert len({card for cards in held for card in cards}) == len(holders)
+    assert all(len(cards) == 1 for cards in held)
+    assert [seen_cards(lab, user) for user in holders] == held
+
+
+@pytest.mark.parametrize("slug", ["anywhere", *GREEDY])
+def test_without_a_reservation_no_card_is_seen_on_a_gpu_node(lab: Lab, holders: list[TokenSession], slug: str) -> None:
+    session = lab.add_user(f"e2e-{slug}")
+    try:
+        session.start(slug, node="gpu1")
+        session.wait_until_ready()
+        host, container = where(lab, session)
+        assert (host, seen_cards(lab, session)) == ("gpu1", [])
+        image = lab.inspect("container", container, host=host)[0]["Image"]
+        variables = lab.inspect("image", image, host=host)[0]["Config"]["Env"]
+        assert [text for text in variables if text.endswith("=all")] == [
+            f"{GREEDY[slug]}=all" for name in GREEDY if name == slug
+        ]
+    finally:
+        lab.remove_user(session)
+
+
+# --- the queue -------------------------------------------------------------------------------------------------------
+
+
+def test_who_waits_is_told_so_and_starts_as_soon_as_a_card_is_free(
+    lab: Lab, pool: ThreadPoolExecutor, holders: list[TokenSession]
+) -> None:
+    slug = lab.profile(cards=True)
+    usual = []
+    for user in holders[:3]:
+        user.stop()
+        usual.append(timed_start(user, slug))
+    start = Start(lab, pool, "e2e-seventh", slug)
+    holders.append(start.session)
+    assert start.words() == "Waiting for 1 card, number 1 in the queue: 0 of 6 are free"
+    assert lab.services("e2e-seventh") == []
+    leaving = holders.pop(0)
+    host, container = where(lab, leaving)
+    begun = int(time.time()) - 1
+    lab.remove_user(leaving)
+    ready = start.ready.result(60)
+    events = ["events", "--since", str(begun), "--until", str(int(ready) + 1), "--format", "{{.TimeNano}}"]
+    ended = lab.docker(*events, "--filter", f"container={container}", "--filter", "event=die", host=host)
+    (service,) = lab.inspect("service", *lab.services("e2e-seventh"))
+    created = datetime.datetime.fromisoformat(re.sub(r"(\.\d{6})\d*Z", r"\1+00:00", service["CreatedAt"])).timestamp()
+    free = int(ended) / 1e9
+    print(
+        f"service {created - free:.2f} s after the release of its card, ready {ready - created:.2f} s after that; "
+        f"usual starts {', '.join(f'{each:.2f}' for each in usual)} s"
+    )
+    assert 0 < created - free < RELEASE_SECONDS
+    assert ready - created < QUEUED_START * statistics.median(usual)
+
+
+def restart_hub(lab: Lab, gracefully: bool) -> None:
+    """Start the hub again, and return when it answers."""
+    if gracefully:
+        lab.docker("service", "update", "--force", "--quiet", "swarmhub_hub", timeout=120)
+    else:
+        ((host, container),) = lab.containers("swarmhub_hub")
+        lab.ssh(host, f"kill -9 $(docker inspect --format '{{{{.State.Pid}}}}' {container})")
+        while (host, container) in lab.containers("swarmhub_hub") or not lab.containers("swarmhub_hub"):
+            time.sleep(0.5)
+
+
+@pytest.mark.parametrize("gracefully", [True, pytest.param(False, marks=pytest.mark.long)])
+def test_waiters_start_in_their_order_also_with_another_hub_and_may_leave(
+    lab: Lab, pool: ThreadPoolExecutor, holders: list[TokenSession], gracefully: bool
+) -> None:
+    slug = lab.profile(cards=True)
+    names = [f"e2e-waiter-{number}" for number in (1, 2, 3)]
+    waiters = []
+    for name in names:
+        waiters.append(Start(lab, pool, name, slug))
+        assert f"number {len(waiters)} in the queue" in waiters[-1].words()
+    sessions = [start.session for start in waiters]
+    restart_hub(lab, gracefully)
+    deadline = time.monotonic() + 60
+    while not all(is_pending(session) for session in sessions):
+        assert time.monotonic() < deadline, "the waiters were not taken up again"
+        time.sleep(0.5)
+    for number, session in enumerate(sessions[:2]):
+        lab.remove_user(holders.pop(0))
+        session.wait_until_ready()
+        holders.append(session)
+        assert [bool(lab.services(name)) for name in names] == [place <= number for place in range(3)]
+    sessions[2].stop()
+    assert lab.services(names[2]) == []
+    lab.remove_user(sessions[2])
+
+
+def is_pending(session: TokenSession) -> bool:
+    """Whether the hub, which may just be starting, says that the server is on its way."""
+    try:
+        return (session.server() or {}).get("pending") == "spawn"
+    except Exception:  # noqa: BLE001 - whatever a hub answers that is not there yet
+        return False
+
+
+# --- what leaves notebooks alone -------------------------------------------------------------------------------------
+
+
+def test_a_second_run_a_new_label_and_a_new_node_stop_no_notebook(
+    lab: Lab, holders: list[TokenSession], copied_inventory: Path
+) -> None:
+    before = notebook_tasks(lab, holders)
+    result = run_playbook("site.yml")
+    assert result.code == 0, result.output
+
+    def label(everything: dict[str, t.Any]) -> None:
+        everything["hosts"]["gpu1"]["node_labels"] = {"rack": "r1"}
+
+    edit_hosts(copied_inventory, label)
+    result = run_playbook("site.yml", inventory=copied_inventory)
+    assert result.code == 0, result.output
+    labels = {
+        node["Spec"]["Labels"].get("rack") for node in lab.inspect("node", *lab.docker("node", "ls", "-q").split())
+    }
+    assert labels == {None, "r1"}
+
+    lab.docker("swarm", "leave", host="cpu1")
+    result = run_playbook("site.yml")
+    assert result.code == 0, result.output
+    assert result.changed["cpu1"] > 0, result.output
+    assert notebook_tasks(lab, holders) == before
