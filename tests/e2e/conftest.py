@@ -19,12 +19,21 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.module_utils.swarmhub.probe_session import HubError, TokenSession, tls_context
+from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / ".lab"
 INVENTORY = LAB / "inventory"
 SECRETS = INVENTORY / "secrets"
 START_TIMEOUT = 120  # seconds that a notebook may take in the lab
+
+CHROMIUM = "/usr/bin/chromium"
+# The tests run as root, and the browser has nobody to talk to but the lab.
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+PAGE_TIMEOUT = 60_000  # ms
 
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 EVENT = re.compile(r"^(?:ok|changed|skipping|fatal|failed): \[", re.MULTILINE)
@@ -207,6 +216,32 @@ def notebook(lab: Lab) -> t.Iterator[TokenSession]:
         yield session
     finally:
         lab.remove_user(session)
+
+
+@pytest.fixture
+def page() -> t.Iterator[Page]:
+    """A window of Debian's Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.set_default_timeout(PAGE_TIMEOUT)
+        yield page
+        browser.close()
+
+
+def sign_in(lab: Lab, page: Page) -> None:
+    """Sign in as the lab's administrator."""
+    page.goto(f"{lab.access['url'].rstrip('/')}/")
+    page.fill("#username_input", lab.access["admin_user"])
+    page.fill("#password_input", lab.access["admin_password"])
+    page.click("#login_submit")
+
+
+def screenshot(name: str) -> Path:
+    """Where a picture of the page is kept."""
+    path = LAB / "screenshots" / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.swarmhub.probe_session import TokenSession
+from ansible.module_utils.swarmhub.probe_session import HubError, TokenSession
+from playwright.sync_api import Page, expect
 
-from .conftest import Lab, edit_hosts, run_playbook
+from .conftest import Lab, edit_hosts, run_playbook, screenshot, sign_in
 
 CARDS = {"gpu1": 2, "gpu2": 4}
 #: Seconds from a card that is free to the service that gets it, and how much slower than usual that one may start.
@@ -191,9 +192,8 @@ def test_without_a_reservation_no_card_is_seen_on_a_gpu_node(lab: Lab, holders: 
         assert (host, seen_cards(lab, session)) == ("gpu1", [])
         image = lab.inspect("container", container, host=host)[0]["Image"]
         variables = lab.inspect("image", image, host=host)[0]["Config"]["Env"]
-        assert [text for text in variables if text.endswith("=all")] == [
-            f"{GREEDY[slug]}=all" for name in GREEDY if name == slug
-        ]
+        greedy = [f"{GREEDY[slug]}=all"] if slug in GREEDY else []
+        assert [text for text in variables if text.endswith("=all")] == greedy
     finally:
         lab.remove_user(session)
 
@@ -272,8 +272,28 @@ def is_pending(session: TokenSession) -> bool:
     """Whether the hub, which may just be starting, says that the server is on its way."""
     try:
         return (session.server() or {}).get("pending") == "spawn"
-    except Exception:  # noqa: BLE001 - whatever a hub answers that is not there yet
+    except (HubError, ValueError):
         return False
+
+
+def test_a_person_who_waits_reads_why_and_may_cancel(lab: Lab, page: Page, holders: list[TokenSession]) -> None:
+    session = lab.session(lab.access["admin_user"])
+    if session.server() is not None:
+        session.stop()
+    sign_in(lab, page)
+    page.goto(f"{lab.access['url'].rstrip('/')}/hub/spawn")
+    page.check(f"#profile-{lab.profile(cards=True)}")
+    page.click("#spawn_form button[type=submit]")
+    try:
+        expect(page.locator("#progress-message")).to_contain_text("number 1 in the queue")
+        page.screenshot(path=screenshot("queue"))
+        page.click("#cancel-start")
+        page.wait_for_url("**/hub/home")
+        assert session.server() is None
+        assert lab.services(session.name) == []
+    finally:
+        if session.server() is not None:
+            session.stop()
 
 
 # --- what leaves notebooks alone -------------------------------------------------------------------------------------
