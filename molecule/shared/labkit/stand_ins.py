@@ -48,7 +48,12 @@ STAND_INS = (
     StandIn("libnvidia-container1", TOOLKIT_VERSIONS),
     StandIn("libnvidia-container-tools", TOOLKIT_VERSIONS),
     StandIn("nvidia-container-toolkit", TOOLKIT_VERSIONS),
-    StandIn("nvidia-container-toolkit-base", TOOLKIT_VERSIONS),
+    StandIn(
+        "nvidia-container-toolkit-base",
+        TOOLKIT_VERSIONS,
+        {"usr/bin/nvidia-ctk": "nvidia_ctk", "usr/bin/nvidia-container-runtime": "container_runtime"},
+        ("oci_bundle", "toolkit_config", "visible_devices"),
+    ),
     StandIn(
         "nvidia-smi",
         DRIVER_VERSIONS,
@@ -85,7 +90,7 @@ def build(folder: Path) -> None:
 
 
 def _lay_out(stand_in: StandIn, version: str, tree: Path) -> None:
-    shutil.copytree(STUBS / stand_in.name, tree)
+    shutil.copytree(STUBS / stand_in.name, tree, symlinks=True)
     for path in [path for path in tree.rglob("*") if path.is_file()]:
         text = path.read_text().replace("@VERSION@", version).replace("@UPSTREAM@", version.rpartition("-")[0])
         path.write_text(text)
@@ -98,3 +103,8 @@ def _lay_out(stand_in: StandIn, version: str, tree: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(LAUNCHER.format(module=module))
         path.chmod(0o755)
+
+
+def unpack(package: Path, root: Path) -> None:
+    """Lay a package's files out below a folder, without its scripts."""
+    output(["dpkg-deb", "--extract", str(package), str(root)])

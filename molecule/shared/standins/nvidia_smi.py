@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Stand-in for nvidia-smi: shows the cards that a file describes, with nvidia-smi's own words and exit codes.
 
 The file is /etc/swarmhub-lab/cards, or what SWARMHUB_LAB_CARDS names; labkit/cards.py explains it. This module needs
