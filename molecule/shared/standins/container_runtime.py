@@ -28,15 +28,21 @@ class Refused(Exception):
     """Why a container does not start."""
 
 
-def bundle_of(arguments: list[str]) -> Path | None:
-    """The bundle of the container that these arguments create; None when they do something else."""
-    if "create" not in arguments:
-        return None
+def option(arguments: list[str], *names: str) -> str | None:
+    """The value of a command-line option; None where it is not given."""
     for place, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
-        if name in ("-b", "--bundle"):
-            return Path(value if equals else arguments[place + 1])
-    return Path.cwd()
+        if name in names:
+            return value if equals else arguments[place + 1]
+    return None
+
+
+def tell(arguments: list[str], words: str) -> None:
+    """Say why a container does not start, where the engine looks for it (internal/runtime/logger.go)."""
+    print(words, file=sys.stderr)
+    if file := option(arguments, "--log"):
+        with Path(file).open("a") as stream:
+            stream.write(json.dumps({"level": "error", "msg": words}) + "\n")
 
 
 def check_driver(host: Json, mode: str) -> None:
@@ -185,12 +191,12 @@ def main() -> NoReturn:
     """Prepare the container, if one is created, and become the runtime below."""
     arguments = sys.argv[1:]
     settings = toolkit_config.read(toolkit_config.path())
-    bundle = bundle_of(arguments)
     try:
-        if bundle:
-            create(arguments[-1], bundle, settings)
+        if "create" in arguments:
+            create(arguments[-1], Path(option(arguments, "-b", "--bundle") or "."), settings)
     except Refused as refused:
-        sys.exit(str(refused))
+        tell(arguments, str(refused))
+        sys.exit(1)
     runtimes = toolkit_config.get(settings, "nvidia-container-runtime.runtimes") or ["runc", "crun"]
     below = next(filter(shutil.which, runtimes), "runc")
     os.execvp(below, [below, *arguments])  # noqa: S606 - the arguments are a list, and no shell is wanted
