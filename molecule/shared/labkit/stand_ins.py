@@ -51,8 +51,8 @@ STAND_INS = (
     StandIn(
         "nvidia-container-toolkit-base",
         TOOLKIT_VERSIONS,
-        {"usr/bin/nvidia-ctk": "nvidia_ctk", "usr/bin/nvidia-container-runtime": "container_runtime"},
-        ("oci_bundle", "toolkit_config", "visible_devices"),
+        {"usr/bin/nvidia-ctk": "nvidia_ctk", "usr/sbin/swarmhub-lab-container": "container_runtime"},
+        ("given_cards", "oci_bundle", "toolkit_config", "visible_devices"),
     ),
     StandIn(
         "nvidia-smi",
