@@ -60,7 +60,7 @@ def add_programs(spec: Json, bundle: Path, view: Json) -> None:
         path.chmod(mode)  # whoever the container's user is
     for source, destination in ((folder, INSIDE), (wrapper, "/usr/bin/nvidia-smi")):
         spec.setdefault("mounts", []).append(
-            {"source": str(source), "destination": destination, "type": "bind", "options": ["ro", "nosuid", "rbind"]}
+            {"source": str(source), "destination": destination, "type": "bind", "options": ["ro", "nosuid", "exec", "rbind"]}
         )
 
 
