@@ -58,10 +58,10 @@ def add_programs(spec: Json, bundle: Path, view: Json) -> None:
     wrapper.write_text(WRAPPER.format(program=f"{INSIDE}/{program.name}", answer=_answer(program, folder / "cards")))
     for path, mode in ((folder, 0o755), (wrapper, 0o755), (folder / "cards", 0o644), (folder / program.name, 0o644)):
         path.chmod(mode)  # whoever the container's user is
+    flags = ["ro", "nosuid", "exec", "rbind"]  # where bundles lie, nothing may be executable
     for source, destination in ((folder, INSIDE), (wrapper, "/usr/bin/nvidia-smi")):
-        spec.setdefault("mounts", []).append(
-            {"source": str(source), "destination": destination, "type": "bind", "options": ["ro", "nosuid", "exec", "rbind"]}
-        )
+        mount = {"source": str(source), "destination": destination, "type": "bind", "options": flags}
+        spec.setdefault("mounts", []).append(mount)
 
 
 def _answer(program: Path, cards: Path) -> str:
