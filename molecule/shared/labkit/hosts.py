@@ -8,8 +8,9 @@ import re
 import secrets
 from pathlib import Path
 
+from .cards import CARDS_FILE, describe
 from .engine import docker
-from .layouts import CARD_MEMORY, Host
+from .layouts import Host
 from .machine import nameservers
 from .run import LabError, output, say, wait_until
 from .state import LAB, LAB_ID, State, write_private
@@ -31,7 +32,7 @@ printf '%s\\n' '{sudo_rule}' > /etc/sudoers.d/ops
 chmod 440 /etc/sudoers.d/ops
 {password}
 install -d /etc/swarmhub-lab
-printf '%s' '{cards}' > /etc/swarmhub-lab/cards
+printf '%s' '{cards}' > {cards_file}
 ssh-keygen -A >/dev/null
 systemctl reset-failed ssh.service
 systemctl restart ssh.service
@@ -122,16 +123,13 @@ def _set_up(state: State, host: Host, container: str, public_key: str) -> None:
         return docker(state, "exec", container, "sh", "-c", asked) in ("running", "degraded")
 
     wait_until(booted, f"the start of systemd in {host.name}", 90)
-    cards = [
-        {"index": index, "uuid": uuid, "name": host.card_model, "memory.total": CARD_MEMORY[host.card_model],
-         "driver_version": "570.86.15", "mig.mode.current": "[N/A]", "pci.bus_id": f"00000000:{index + 1:02X}:00.0"}
-        for index, uuid in enumerate(host.uuids)
-    ]  # fmt: skip
+    cards = describe(host.uuids, host.card_model, fault=None if host.driver else "not loaded")
     text = SETUP.format(
         public_key=public_key,
         sudo_rule="ops ALL=(ALL) ALL" if host.sudo_password else "ops ALL=(ALL) NOPASSWD: ALL",
         password=f"printf '%s\\n' 'ops:{state.sudo_password}' | chpasswd" if host.sudo_password else "",
         cards=json.dumps(cards, indent=1),
+        cards_file=CARDS_FILE,
     )
     docker(state, "exec", "--interactive", container, "sh", stdin=text)
 
@@ -161,7 +159,7 @@ def make(state: State, layout: tuple[Host, ...], image: str, slim: Path, driver:
     for host in layout:
         container = state.containers[host.name]
         _set_up(state, host, container, public_key)
-        if host.cards:
+        if host.cards and host.driver:
             _install_driver(state, container, driver)
         key = docker(state, "exec", container, "cat", "/etc/ssh/ssh_host_ed25519_key.pub").split()
         known += f"{state.address(host.number)} {key[0]} {key[1]}\n"

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from .state import LAB_ID
 
-CARD_MEMORY = {"NVIDIA RTX A6000": 49140, "NVIDIA GeForce RTX 3090": 24576}  # MiB
-
 
 @dataclass(frozen=True)
 class Host:
@@ -19,6 +17,7 @@ class Host:
     groups: tuple[str, ...]
     cards: int = 0
     card_model: str = "NVIDIA RTX A6000"
+    driver: bool = True  # machines with cards usually come with it
     hostname: str = ""
     sudo_password: bool = False
 

@@ -11,21 +11,13 @@ import tempfile
 from email.utils import formatdate
 from pathlib import Path
 
+from . import stand_ins
 from .run import LabError, output, wait_until
 from .state import CACHE, LAB, State, alive, process_identity
 
-SHARED = Path(__file__).resolve().parents[1]
-STUBS = SHARED / "stubs"
 REPOSITORY = LAB / "packages"
 KEY = REPOSITORY / "key.asc"
 PORT = 3142
-
-
-def _sources_hash() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(path for path in STUBS.rglob("*") if path.is_file()):
-        digest.update(f"{path.relative_to(STUBS)} {path.stat().st_mode:o}\n".encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 def _sign(folder: Path) -> None:
@@ -41,14 +33,13 @@ def _sign(folder: Path) -> None:
 
 
 def build_repository() -> Path:
-    """Build the flat repository from stubs/ unless it is there already; return the package of nvidia-smi."""
+    """Build the flat repository unless it is there already; return the package of nvidia-smi."""
     stamp = REPOSITORY / "sources.sha256"
-    wanted = _sources_hash()
+    wanted = stand_ins.sources_hash()
     if not stamp.exists() or stamp.read_text() != wanted:
         shutil.rmtree(REPOSITORY, ignore_errors=True)
         REPOSITORY.mkdir(parents=True)
-        for tree in sorted(STUBS.iterdir()):
-            output(["dpkg-deb", "--root-owner-group", "--build", str(tree), str(REPOSITORY)])
+        stand_ins.build(REPOSITORY)
         index = output(["sh", "-c", f"cd '{REPOSITORY}' && dpkg-scanpackages --multiversion . 2>/dev/null"])
         (REPOSITORY / "Packages").write_text(index)
         digest = hashlib.sha256(index.encode()).hexdigest()
@@ -58,7 +49,7 @@ def build_repository() -> Path:
         )
         _sign(REPOSITORY)
         stamp.write_text(wanted)
-    return next(REPOSITORY.glob("nvidia-smi_*.deb"))
+    return stand_ins.deb(REPOSITORY, "nvidia-smi", stand_ins.DRIVER_VERSIONS[-1])
 
 
 def url(state: State, name: str) -> str:
@@ -86,7 +77,7 @@ def start_server(state: State, mirrors: tuple[str, str]) -> None:
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
-            cwd=SHARED,
+            cwd=stand_ins.SHARED,
             start_new_session=True,
         )
     state.processes["package server"] = process_identity(process.pid)
