@@ -16,7 +16,7 @@ from swarmhub_hub import tasks
 Json = t.Mapping[str, t.Any]
 
 GPU_KIND = "GPU"
-SHARED_CARDS_LABEL = "swarmhub.gpu_shared"
+SHARED_CARD_LABEL = "swarmhub.gpu_shared"
 USER_LABEL = "swarmhub.user"
 # https://github.com/moby/swarmkit/blob/master/manager/constraint/constraint.go: values compare without regard to case.
 _CONSTRAINT = re.compile(r"\s*([\w.-]+?)\s*(==|!=)\s*(.*?)\s*")
@@ -176,9 +176,8 @@ def _hold(node: Node, cards: Counter[str], spec: Json, labels: Json) -> None:
     node.free.subtract(cards)
     node.cpus -= reserved.get("NanoCPUs", 0)
     node.memory -= reserved.get("MemoryBytes", 0)
-    for uuid in filter(None, labels.get(SHARED_CARDS_LABEL, "").split(",")):
-        if uuid in node.shared:
-            node.shared[uuid] += 1
+    if (uuid := labels.get(SHARED_CARD_LABEL, "")) in node.shared:
+        node.shared[uuid] += 1
 
 
 def _named(holder: Json) -> list[tuple[str, str]]:

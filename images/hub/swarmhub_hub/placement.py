@@ -17,12 +17,12 @@ from swarmhub_hub.settings import Profile
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a notebook goes: the node, the kind of its cards, and for shared ones which they are."""
+    """Where a notebook goes: the node, the kind of its cards, and which it is when it is shared."""
 
     node_id: str
     hostname: str
     kind: str
-    shared: tuple[str, ...] = ()
+    shared: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,9 +135,9 @@ def _choose(wish: Wish, nodes: t.Iterable[Node]) -> Place | None:
         and (profile.mem_guarantee or 0) <= node.memory
     ]
     if profile.gpu_shared:
-        shares = [(*_least_shared(node, profile.gpus), node.node_id, node.hostname) for node, _, _ in able]
-        _, cards, node_id, hostname = min(shares, default=(0, (), "", ""))
-        return Place(node_id, hostname, "", cards) if node_id else None
+        shares = [(uses, uuid, node) for node, _, _ in able for uuid, uses in node.shared.items()]
+        _, uuid, place = min(shares, default=(0, "", None), key=lambda share: share[:2])
+        return Place(place.node_id, place.hostname, "", uuid) if place else None
     fits = [
         (node.free[kind] - profile.gpus, most, node.node_id, node.hostname, kind)
         for node, kind, most in able
@@ -145,12 +145,6 @@ def _choose(wish: Wish, nodes: t.Iterable[Node]) -> Place | None:
     ]
     _, _, node_id, hostname, kind = min(fits, default=(0, 0, "", "", ""))
     return Place(node_id, hostname, kind) if node_id else None
-
-
-def _least_shared(node: Node, number: int) -> tuple[int, tuple[str, ...]]:
-    """Return the shared cards that the fewest notebooks use, after how many uses that are."""
-    cards = sorted(node.shared, key=lambda uuid: (node.shared[uuid], uuid))[:number]
-    return sum(node.shared[uuid] for uuid in cards), tuple(cards)
 
 
 def _able(wish: Wish, nodes: t.Iterable[Node]) -> list[tuple[Node, str, int]]:
@@ -181,7 +175,7 @@ def _take(wish: Wish, place: Place, holdings: Holdings) -> None:
     node.cpus -= int((wish.profile.cpu_guarantee or 0) * 10**9)
     node.memory -= wish.profile.mem_guarantee or 0
     if place.shared:
-        node.shared.update(place.shared)
+        node.shared[place.shared] += 1
         return
     node.free[place.kind] -= wish.profile.gpus
     holdings.by_user[wish.user] += wish.profile.gpus
@@ -202,7 +196,7 @@ def _words(wish: Wish, wishes: t.Sequence[Wish], holdings: Holdings, waiting: t.
         away = ", ".join(sorted({node.hostname for node, _, _ in able}))
         return f"{_asked(wish)}: the nodes that have them are not ready ({away})"
     if wish.profile.gpu_shared:
-        return f"{_asked(wish)}: the nodes that share them have no cores or memory left"
+        return f"{_asked(wish)}: the nodes that have them have no cores or memory left"
     free = sum(max(node.free[kind], 0) for node, kind, _ in able if node.available)
     total = sum(most for node, _, most in able if node.available)
     return f"{_asked(wish)}, number {ahead + 1} in the queue: {free} of {total} are free"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
-from swarmhub_hub.nodes import GPU_KIND, SHARED_CARDS_LABEL, USER_LABEL
+from swarmhub_hub.nodes import GPU_KIND, SHARED_CARD_LABEL, USER_LABEL
 from swarmhub_hub.placement import Place
 from swarmhub_hub.settings import Profile, Settings
 
@@ -40,7 +40,7 @@ def service_arguments(
         "swarmhub.profile": profile.slug,
     }
     if place and place.shared:
-        labels[SHARED_CARDS_LABEL] = ",".join(place.shared)
+        labels[SHARED_CARD_LABEL] = place.shared
     container = {
         "Image": profile.image,
         "Args": list(command),
@@ -84,7 +84,7 @@ def _visible_cards(place: Place | None, kinds: t.Sequence[str]) -> dict[str, str
     """
     variables = dict.fromkeys((f"DOCKER_RESOURCE_{kind}" for kind in kinds), "" if place else "void")
     if place and place.shared:
-        variables[f"DOCKER_RESOURCE_{GPU_KIND}"] = ",".join(place.shared)
+        variables[f"DOCKER_RESOURCE_{GPU_KIND}"] = place.shared
     elif place:
         variables.pop(f"DOCKER_RESOURCE_{place.kind}", None)  # the swarm sets it to the cards that it reserved
     return {"NVIDIA_VISIBLE_DEVICES": "void", **variables}

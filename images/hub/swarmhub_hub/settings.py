@@ -44,9 +44,9 @@ class Profile:
         environment: more variables of the notebook.
         constraints, preferences, platforms: placement; ("node.labels.x==y",), (("spread", "node.labels.rack"),),
             (("x86_64", "linux"),).
-        gpus: number of cards.
+        gpus: number of cards, 1 where they are shared.
         gpu_model: the cards' model, as the node label gpu_model has it (mig-… for a MIG instance); "" for any.
-        gpu_shared: the cards are those that the node keeps out of the pool, used by several notebooks at once.
+        gpu_shared: the card is one that the node keeps out of the pool, used by several notebooks at once.
         groups: who may have it: members of one of these groups; empty for everybody.
     """
 
@@ -242,9 +242,6 @@ def check_settings(settings: Settings) -> Settings:
         raise SettingsError(f"start_timeout: is {settings.start_timeout}, but a start needs at least 10 seconds")
     if settings.queue_timeout < 10:
         raise SettingsError(f"queue_timeout: is {settings.queue_timeout}; give people at least 10 seconds")
-    for profile in settings.profiles:
-        if profile.gpu_shared and not profile.gpus:
-            raise SettingsError(f"profiles: {profile.slug!r} has gpu_shared: true; say with gpus how many cards")
     return settings
 
 
@@ -348,6 +345,9 @@ def _profile(keys: _Keys, notebook_image: str) -> Profile:
     environment = override.take("environment", {})
     if not isinstance(environment, dict):
         raise SettingsError(f"{override._where}environment: is {environment!r}; write a mapping")
+    shared, gpus = keys.flag("gpu_shared", False), keys.whole("gpus", 0)
+    if shared and gpus:
+        raise SettingsError(f"{keys._where}gpu_shared: is true, but gpus asks for cards of its own; drop one of them")
     profile = Profile(
         slug=keys.text("slug"),
         display_name=keys.text("display_name"),
@@ -361,9 +361,9 @@ def _profile(keys: _Keys, notebook_image: str) -> Profile:
         shm_size=override.size("shm_size"),
         environment={str(name): str(value) for name, value in environment.items()},
         constraints=keys.texts("constraints", []),
-        gpus=keys.whole("gpus", 0),
+        gpus=1 if shared else gpus,
         gpu_model=keys.text("gpu_model", ""),
-        gpu_shared=keys.flag("gpu_shared", False),
+        gpu_shared=shared,
         groups=keys.texts("groups", []),
     )
     override.finish()

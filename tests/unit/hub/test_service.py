@@ -65,13 +65,13 @@ def test_other_kinds_are_void_without_cards_and_empty_beside_ones_own(settings: 
 
 
 def test_shared_cards_are_named_and_not_reserved(settings: Settings) -> None:
-    profile = dataclasses.replace(settings.profiles[1], gpus=2, gpu_shared=True)
-    service = build(settings, profile, kinds=["GPU", "GPU_T4"], place=Place("id", "gpu1", "", ("x", "y")))
+    profile = dataclasses.replace(settings.profiles[1], gpu_shared=True)
+    service = build(settings, profile, kinds=["GPU", "GPU_T4"], place=Place("id", "gpu1", "", "x"))
     env = environment(service)
-    assert (env["NVIDIA_VISIBLE_DEVICES"], env["DOCKER_RESOURCE_GPU"]) == ("void", "x,y")
+    assert (env["NVIDIA_VISIBLE_DEVICES"], env["DOCKER_RESOURCE_GPU"]) == ("void", "x")
     assert env["DOCKER_RESOURCE_GPU_T4"] == ""
     assert "GenericResources" not in service["task_template"]["Resources"]["Reservations"]
-    assert service["task_template"]["ContainerSpec"]["Labels"]["swarmhub.gpu_shared"] == "x,y"
+    assert service["task_template"]["ContainerSpec"]["Labels"]["swarmhub.gpu_shared"] == "x"
 
 
 def test_limits_reservations_and_shared_memory(settings: Settings) -> None:

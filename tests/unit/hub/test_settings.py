@@ -16,6 +16,11 @@ def test_a_profile_takes_the_notebook_image_and_sizes_in_bytes(settings: Setting
     assert (gpu.image, gpu.mem_limit, gpu.gpus, gpu.groups) == ("torch:1", None, 1, ("gpu-users",))
 
 
+def test_who_shares_has_one_card(raw: dict[str, t.Any]) -> None:
+    raw["profiles"][0]["gpu_shared"] = True
+    assert (parse_settings(raw).profiles[0].gpus, parse_settings(raw).profiles[0].gpu_shared) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
@@ -28,7 +33,7 @@ def test_a_profile_takes_the_notebook_image_and_sizes_in_bytes(settings: Setting
         (("queue_timeout",), 0, "queue_timeout: is 0; give people"),
         (("group_gpu_limits",), {"a": "b"}, "group_gpu_limits.a: is 'b'; write a whole number"),
         (("group_gpu_limits",), 2, "group_gpu_limits: is int; write a mapping"),
-        (("profiles", 0, "gpu_shared"), True, "'cpu' has gpu_shared: true; say with gpus how many"),
+        (("profiles", 1, "gpu_shared"), True, "profiles[1].gpu_shared: is true, but gpus asks for cards of its own"),
         (("admin_users",), [], "admin_users: is empty"),
         (("admin_users",), "admin", "admin_users: is 'admin'; write a list"),
         (("homes", "driver"), "cifs", "homes.driver: is 'cifs'"),
