@@ -51,11 +51,11 @@ class CardSwarm(t.NamedTuple):
         return self.gpu1.docker("info", "--format", "{{.Swarm.NodeID}}")
 
     def service(self, name: str, cards: int, *options: str) -> None:
-        """Create an endless service on ``gpu1`` that holds some cards."""
+        """Create an endless service on ``gpu1`` that holds some cards; its shell heeds no milder signal."""
         holds = [f"--generic-resource=GPU={cards}"] if cards else []
         self.manager.docker(
             "service", "create", "--detach", "--quiet", "--no-resolve-image", f"--name={name}", *holds, *options,
-            "--stop-grace-period=1s", f"--constraint=node.id=={self.node_id()}", self.image, *ENDLESS,
+            "--stop-signal=SIGKILL", f"--constraint=node.id=={self.node_id()}", self.image, *ENDLESS,
         )  # fmt: skip
 
 
