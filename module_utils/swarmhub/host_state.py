@@ -24,6 +24,7 @@ import typing as t
 from pathlib import Path
 from urllib.parse import quote
 
+from ansible.module_utils.swarmhub import gpus
 from ansible.module_utils.swarmhub.engine import EngineError
 from ansible.module_utils.swarmhub.swarm import Standing
 
@@ -161,7 +162,7 @@ class LocalEngine:
 
 
 def engine() -> Facts | None:
-    """Return version, images by name, number of running notebooks, and swarm membership; ``None`` without an engine.
+    """Return version, images, running notebooks, advertised resources and swarm membership; ``None`` without an engine.
 
     Docker Engine API: ``GET /version``, ``GET /info``, ``GET /images/json``, ``GET /containers/json``.
     """
@@ -174,13 +175,15 @@ def engine() -> Facts | None:
         images = {tag for image in local.request("GET", "/images/json") for tag in image.get("RepoTags") or []}
         notebooks = local.request("GET", "/containers/json?filters=" + quote(json.dumps({"label": ["swarmhub.user"]})))
         standing = Standing.read(local)
-        cluster = local.request("GET", "/info")["Swarm"].get("Cluster") or {}
+        info = local.request("GET", "/info")
     except EngineError:
         return None
+    cluster = info["Swarm"].get("Cluster") or {}
     return {
         "version": version,
         "images": sorted(images),
         "notebooks": len(notebooks),
+        "advertised": advertised(info),
         "swarm": {
             "state": standing.state,
             "node_id": standing.node_id,
@@ -193,11 +196,13 @@ def engine() -> Facts | None:
     }
 
 
-def cards() -> list[Facts]:
-    """Return the cards that the driver shows, in its order: ``uuid``, ``name`` and ``memory_mb``."""
-    output = run("nvidia-smi", "--query-gpu=uuid,name,memory.total", "--format=csv,noheader,nounits")
-    rows = [[cell.strip() for cell in line.split(",")] for line in output.splitlines() if line.strip()]
-    return [{"uuid": row[0], "name": row[1], "memory_mb": int(float(row[2]))} for row in rows if len(row) == 3]
+def advertised(info: Facts) -> dict[str, list[str]]:
+    """Return the named generic resources in an engine's ``/info``, sorted values by kind."""
+    found: dict[str, list[str]] = {}
+    for resource in info.get("GenericResources") or []:
+        if named := resource.get("NamedResourceSpec"):
+            found.setdefault(named["Kind"], []).append(named["Value"])
+    return {kind: sorted(values) for kind, values in sorted(found.items())}
 
 
 def swarm_resource() -> str:
@@ -282,9 +287,13 @@ def look(names: Facts) -> Facts:
         "sysctls": sysctls(names["sysctls"]),
         "engine": engine(),
         "secrets": fingerprints(names["secrets_dir"]) if names["secrets_dir"] else {},
-        "cards": cards() if names["cards"] else [],
+        "cards": [],
+        "card_faults": [],
         "swarm_resource": swarm_resource() if names["cards"] else "",
     }
+    if names["cards"]:
+        seen = gpus.read()
+        state |= {"cards": seen["cards"], "card_faults": seen["faults"]}
     if names["firewall"]:
         state["firewall_intact"] = firewall_intact(names["firewall"]["table"], names["firewall"]["loaded"])
     if names["exports"]:

@@ -63,3 +63,18 @@ def test_a_swarm_resource_that_is_commented_out_does_not_count_as_set(tmp_path: 
     assert host_state.swarm_resource() == ""
     config.write_text('swarm-resource = "DOCKER_RESOURCE_GPU"\n[x]\n')
     assert host_state.swarm_resource() == "DOCKER_RESOURCE_GPU"
+
+
+def test_what_an_engine_advertises_is_sorted_by_kind_and_value() -> None:
+    named = [("GPU", "b"), ("MIG_1G_10GB", "m"), ("GPU", "a")]
+    resources = [{"NamedResourceSpec": {"Kind": kind, "Value": value}} for kind, value in named]
+    resources.append({"DiscreteResourceSpec": {"Kind": "SSD", "Value": 3}})
+    assert host_state.advertised({"GenericResources": resources}) == {"GPU": ["a", "b"], "MIG_1G_10GB": ["m"]}
+    assert host_state.advertised({"GenericResources": None}) == {}
+
+
+def test_cards_are_looked_for_only_where_they_are_asked_for(monkeypatch: t.Any) -> None:
+    fault = {"card": None, "what": "x", "cure": "y", "reboot": False}
+    monkeypatch.setattr(host_state.gpus, "read", lambda: {"cards": [], "faults": [fault]})
+    assert host_state.look({**NOTHING, "cards": True})["card_faults"] == [fault]
+    assert host_state.look(NOTHING)["card_faults"] == []
