@@ -15,6 +15,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 ansible.module_utils.__path__.append(str(PROJECT / "module_utils"))
 
 from ansible.module_utils.swarmhub import (  # noqa: E402 - found by way of the path above
+    card_kinds,
     cluster,
     differences,
     findings,
@@ -116,13 +117,16 @@ class FilterModule:
             "swarmhub_address": cluster.address_within,
             "swarmhub_apt_sources": apt_sources,
             "swarmhub_ca_files": ca_files,
+            "swarmhub_card_changes": card_kinds.changes,
             "swarmhub_check_hosts": check_hosts,
             "swarmhub_check_inventory": check_inventory,
             "swarmhub_differences": differences.differences,
             "swarmhub_docker_config": docker_config,
             "swarmhub_fingerprints": fingerprints,
+            "swarmhub_generic_resources": card_kinds.generic_resources,
             "swarmhub_images_for": cluster.images_for,
             "swarmhub_images_to_build": cluster.images_to_build,
+            "swarmhub_kinds": card_kinds.kinds,
             "swarmhub_labels": cluster.node_labels,
             "swarmhub_profiles": profiles.normalise_profiles,
             "swarmhub_registry_auth": registry_auth,
@@ -141,4 +145,6 @@ class FilterModule:
             "swarmhub_sentences": differences.sentences,
             "swarmhub_silent": silent,
             "swarmhub_states": states,
+            "swarmhub_swarm_resource": card_kinds.swarm_resource,
+            "swarmhub_uuids": card_kinds.uuids,
         }

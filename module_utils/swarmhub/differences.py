@@ -5,7 +5,7 @@ A role declares what it owns as plain data, all keys optional::
     packages: [docker.io]                  installed, whatever the version
     held: [docker.io]                      not upgraded behind our back (apt-mark hold)
     directories: [{path, mode, owner, group}]
-    files: [{path, content, mode, owner, group}]   or {path, absent: true}
+    files: [{path, content, mode, owner, group}]   or {path, absent: true}; ``because`` tells why a content is new
     units: [{name, enabled, active, after: [paths]}]   restarted when a file in ``after`` is younger than the process
     sysctls: {name: value}
     look_also: [patterns]                  files whose path is known only after the look
@@ -53,7 +53,7 @@ def _file_reasons(entry: Owned, found: State | None) -> list[str]:
         if found[key] != wanted
     ]
     if "content" in entry and found["sha256"] != hashlib.sha256(str(entry["content"]).encode()).hexdigest():
-        reasons.append("content differs")
+        reasons.append("content differs" + (f" ({entry['because']})" if entry.get("because") else ""))
     return reasons
 
 

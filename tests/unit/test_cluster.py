@@ -69,8 +69,8 @@ def test_labels_say_what_a_node_is_for_and_what_its_cards_are() -> None:
         "gpu_memory_gb": "48",
     }
     assert cluster.node_labels(["gpu_workers"], {"calculation_type": "jetson"})["calculation_type"] == "jetson"
-    mixed = cluster.gpu_labels([CARD, {**CARD, "name": "NVIDIA GeForce RTX 3090", "memory_mb": 24576}])
-    assert mixed == {"gpu_count": "2", "gpu_memory_gb": "24"}
+    kept = {"gpu_exclude": ["GPU-1"], "gpu_shared": ["GPU-2"]}
+    assert cluster.node_labels([], kept, [CARD, {**CARD, "uuid": "GPU-2"}])["gpu_shared"] == "GPU-2"
 
 
 def test_a_node_is_wanted_with_its_pooled_cards_unless_its_engine_waits() -> None:

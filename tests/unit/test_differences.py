@@ -82,6 +82,15 @@ def test_each_kind_of_difference_is_found_alone() -> None:
         assert list(found(state)[kind]) == [name]
 
 
+def test_a_new_content_may_tell_why() -> None:
+    state = right()
+    state["files"]["/etc/docker/daemon.json"]["sha256"] = "x"
+    file = {"path": "/etc/docker/daemon.json", "content": "{}", "mode": "0644", "because": "card GPU-a is gone"}
+    assert sentences(differences({"engine": {"files": [file]}}, state)) == [
+        "engine: /etc/docker/daemon.json content differs (card GPU-a is gone)"
+    ]
+
+
 def test_a_fact_that_does_not_hold_is_a_sentence() -> None:
     owned = {"postgres": {"facts": {"the database is missing": False}}}
     assert sentences(differences(owned, right())) == ["postgres: the database is missing"]

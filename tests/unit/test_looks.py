@@ -19,9 +19,19 @@ PROFILES = [
 ]
 
 
+NOT_LOADED = {"card": None, "what": "the driver is not loaded", "cure": "reboot the host", "reboot": True}
+LOST = {"card": "0000:0b:00.0", "what": "does not answer", "cure": "reboot the host", "reboot": True}
+
+
+def card(uuid: str, name: str = "NVIDIA RTX A6000", *instances: str) -> dict[str, Any]:
+    """Return a card as a look finds it, in MIG mode when there are instances."""
+    parts = [{"profile": profile, "uuid": f"MIG-{uuid}-{number}"} for number, profile in enumerate(instances)]
+    return {"uuid": uuid, "name": name, "memory_mb": 49140, "mig": bool(parts), "instances": parts}
+
+
 def look(number: int) -> dict[str, Any]:
     """Return a good look at a host; GPU workers have ``number - 12`` cards."""
-    cards = [{"uuid": f"GPU-{number}-{card}", "name": "RTX", "memory_mb": 1} for card in range(max(0, number - 12))]
+    cards = [card(f"GPU-{number}-{index}") for index in range(max(0, number - 12))]
     return {
         "distribution": {"id": "debian", "version": "13"},
         "addresses": [f"10.77.0.{number}/24"],
@@ -35,6 +45,7 @@ def look(number: int) -> dict[str, Any]:
         "engine": {"version": "26.1.5+dfsg1"},
         "swarm": {"state": "active", "cluster_id": "ours" if number == 11 else ""},
         "cards": cards if number in (13, 14) else [],
+        "card_faults": [],
     }
 
 
@@ -88,8 +99,10 @@ def test_versions() -> None:
         ("cpu1", {"time": 1_700_000_100.0}, "clock", "error"),
         ("cpu1", {"machine_id": "id11"}, "/etc/machine-id", "error"),
         ("cpu1", {"swarm": {"state": "active", "cluster_id": "theirs"}}, "swarm", "error"),
-        ("gpu1", {"cards": []}, "gpu_workers", "error"),
-        ("gpu2", {"cards": [{"uuid": "GPU-a"}]}, "hub_profiles[1].gpus", "error"),
+        ("gpu1", {"cards": [], "card_faults": [NOT_LOADED]}, "driver", "error"),
+        ("gpu2", {"card_faults": [LOST]}, "card 0000:0b:00.0", "warning"),
+        ("gpu1", {"cards": [], "card_faults": [LOST]}, "card 0000:0b:00.0", "error"),
+        ("gpu2", {"cards": [card("GPU-a")]}, "hub_profiles[1].gpus", "error"),
     ],
 )
 def test_what_a_host_shows(host: str, seen: dict[str, Any], key: str, severity: str) -> None:
@@ -122,12 +135,79 @@ def test_a_worker_of_another_swarm_while_no_manager_is_in_one() -> None:
 
 
 def test_cards_wait_for_their_driver() -> None:
-    assert findings("gpu1", {"cards": []}, {"gpu_driver_packages": ["nvidia-driver"]}) == []
+    seen = {"cards": [], "card_faults": [NOT_LOADED]}
+    assert findings("gpu1", seen, {"gpu_driver_packages": ["nvidia-driver"]}) == []
 
 
-def test_an_excluded_card_must_be_there_and_is_not_given_away() -> None:
-    assert only(findings("gpu1", variables={"gpu_exclude": ["GPU-x"]})).key == "gpu_exclude"
-    assert only(findings("gpu2", variables={"gpu_exclude": ["GPU-14-0"]})).key == "hub_profiles[1].gpus"
+def test_a_fault_is_one_sentence_with_host_card_and_cure() -> None:
+    seen = {"card_faults": [LOST]}
+    assert str(only(findings("gpu2", seen))) == "gpu2 · card 0000:0b:00.0 — does not answer; reboot the host"
+
+
+def test_a_lost_card_stops_no_other_and_may_stay_excluded() -> None:
+    seen = {"cards": [card("GPU-14-0")], "card_faults": [LOST]}
+    found = findings("gpu2", seen, {"gpu_exclude": ["GPU-14-1"]})
+    assert {(finding.key, finding.severity) for finding in found} == {
+        ("card 0000:0b:00.0", "warning"),
+        ("hub_profiles[1].gpus", "warning"),
+    }
+
+
+@pytest.mark.parametrize("key", ["gpu_exclude", "gpu_shared"])
+def test_a_listed_card_must_be_there_and_is_not_given_away(key: str) -> None:
+    assert only(findings("gpu1", variables={key: ["GPU-x"]})).key == key
+    assert only(findings("gpu2", variables={key: ["GPU-14-0"]})).key == "hub_profiles[1].gpus"
+
+
+def test_instances_are_shared_one_by_one() -> None:
+    cut = card("GPU-c", "NVIDIA A100", "1g.10gb", "1g.10gb")
+    seen = {"cards": [*look(14)["cards"], cut]}
+    assert findings("gpu2", seen, {"gpu_shared": ["MIG-GPU-c-0"]}) == []
+    assert "MIG mode" in only(findings("gpu2", seen, {"gpu_shared": ["GPU-c"]})).what
+
+
+def wanting(**keys: Any) -> list[dict[str, Any]]:
+    return [{"display_name": "X", **keys}]
+
+
+MIXED = {
+    "cards": [card("GPU-a"), card("GPU-b"), card("GPU-c", "RTX 3090"), card("GPU-d", "A100", "1g.10gb", "1g.10gb")]
+}
+
+
+@pytest.mark.parametrize(
+    ("keys", "wrong"),
+    [
+        ({"gpus": 2}, ""),
+        ({"gpus": 3}, "gpus"),
+        ({"gpus": 1, "gpu_model": "rtx-a6000"}, ""),
+        ({"gpus": 2, "gpu_model": "RTX-A6000"}, ""),
+        ({"gpus": 2, "gpu_model": "rtx-3090"}, "gpus"),
+        ({"gpus": 2, "gpu_model": "mig-1g-10gb"}, ""),
+        ({"gpus": 1, "gpu_model": "a100"}, "gpu_model"),
+        ({"gpus": 1, "gpu_model": "h100"}, "gpu_model"),
+        ({"gpu_shared": True}, "gpu_shared"),
+    ],
+)
+def test_cards_are_counted_by_kind(keys: dict[str, Any], wrong: str) -> None:
+    found = findings("gpu2", MIXED, hub_profiles=wanting(**keys))
+    assert [finding.key for finding in found] == ([f"hub_profiles[0].{wrong}"] if wrong else [])
+    if wrong == "gpu_model":
+        assert "mig-1g-10gb, rtx-3090, rtx-a6000" in found[0].cure
+
+
+def test_one_model_is_matched_by_the_label_and_not_on_another_host() -> None:
+    assert findings(hub_profiles=wanting(gpus=2, gpu_model="rtx-a6000")) == []
+    found = only(findings(hub_profiles=wanting(gpus=3, gpu_model="rtx-a6000")))
+    assert (found.key, "more than 2 of one kind" in found.what) == ("hub_profiles[0].gpus", True)
+
+
+@pytest.mark.parametrize(("model", "right"), [("", True), ("rtx-a6000", True), ("rtx-3090", False)])
+def test_shared_cards_are_of_the_model_that_is_asked_for(model: str, right: bool) -> None:
+    found = findings(
+        "gpu2", variables={"gpu_shared": ["GPU-14-0"]}, hub_profiles=wanting(gpu_shared=True, gpu_model=model)
+    )
+    assert (found == []) is right
 
 
 @pytest.mark.parametrize(
