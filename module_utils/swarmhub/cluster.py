@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ansible.module_utils.swarmhub import card_kinds
-from ansible.module_utils.swarmhub.profiles import node_matches
+from ansible.module_utils.swarmhub.profiles import DISCOVERED_LABELS, node_matches
 
 Facts = Mapping[str, t.Any]
 
@@ -107,7 +107,11 @@ def kept_out(variables: Facts) -> dict[str, list[str]]:
 
 
 def wanted_nodes(hosts: Iterable[str], hostvars: Mapping[str, Facts]) -> list[dict[str, t.Any]]:
-    """Return the nodes as module swarm_nodes takes them; hosts that were not looked at are left as they are."""
+    """Return the nodes as module swarm_nodes takes them; hosts that were not looked at are left as they are.
+
+    An engine whose restart waits for its notebooks still hands out the cards that it was started with, so what labels
+    say of the cards stays as it is until then, and a card is never both somebody's own and shared.
+    """
     nodes = []
     for host in hosts:
         variables = hostvars[host]
@@ -116,14 +120,15 @@ def wanted_nodes(hosts: Iterable[str], hostvars: Mapping[str, Facts]) -> list[di
         groups = variables["group_names"]
         cards = variables["node_state"].get("cards", []) if "gpu_workers" in groups else []
         pool = card_kinds.kinds(cards, **kept_out(variables))
+        waits = variables.get("docker_engine_waits")
+        labels: dict[str, str | None] = {**dict.fromkeys(DISCOVERED_LABELS), **node_labels(groups, variables, cards)}
         node: dict[str, t.Any] = {
             "node_id": variables["swarm_node_id"],
             "name": host,
-            "labels": node_labels(groups, variables, cards),
+            "labels": {name: value for name, value in labels.items() if not waits or name not in DISCOVERED_LABELS},
             "role": "manager" if "managers" in groups else "worker",
         }
-        # An engine whose restart waits for its notebooks still shows the cards that it was started with.
-        if pool and not variables.get("docker_engine_waits"):
+        if pool and not waits:
             node["generic_resources"] = pool
         nodes.append(node)
     return nodes

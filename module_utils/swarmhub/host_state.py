@@ -26,7 +26,7 @@ from urllib.parse import quote
 
 from ansible.module_utils.swarmhub import gpus
 from ansible.module_utils.swarmhub.engine import EngineError
-from ansible.module_utils.swarmhub.swarm import Standing
+from ansible.module_utils.swarmhub.swarm import Standing, named_resources
 
 Facts = dict[str, t.Any]
 
@@ -183,7 +183,7 @@ def engine() -> Facts | None:
         "version": version,
         "images": sorted(images),
         "notebooks": len(notebooks),
-        "advertised": advertised(info),
+        "advertised": named_resources(info),
         "swarm": {
             "state": standing.state,
             "node_id": standing.node_id,
@@ -194,15 +194,6 @@ def engine() -> Facts | None:
             "dispatcher_heartbeat": cluster.get("Spec", {}).get("Dispatcher", {}).get("HeartbeatPeriod", 0) / 10**9,
         },
     }
-
-
-def advertised(info: Facts) -> dict[str, list[str]]:
-    """Return the named generic resources in an engine's ``/info``, sorted values by kind."""
-    found: dict[str, list[str]] = {}
-    for resource in info.get("GenericResources") or []:
-        if named := resource.get("NamedResourceSpec"):
-            found.setdefault(named["Kind"], []).append(named["Value"])
-    return {kind: sorted(values) for kind, values in sorted(found.items())}
 
 
 def swarm_resource() -> str:

@@ -82,9 +82,16 @@ def test_a_node_is_wanted_with_its_pooled_cards_unless_its_engine_waits() -> Non
     }
     (node,) = cluster.wanted_nodes(["g"], {"g": gpu})
     assert node["generic_resources"] == {"GPU": ["GPU-1"]}
-    assert node["labels"]["gpu_count"] == "1"
-    (node,) = cluster.wanted_nodes(["g"], {"g": {**gpu, "docker_engine_waits": True}})
+    assert node["labels"] == {
+        "calculation_type": "gpu",
+        "gpu_model": "rtx-a6000",
+        "gpu_count": "1",
+        "gpu_memory_gb": "48",
+        "gpu_shared": None,
+    }
+    (node,) = cluster.wanted_nodes(["g"], {"g": {**gpu, "docker_engine_waits": True, "gpu_shared": ["GPU-1"]}})
     assert "generic_resources" not in node
+    assert node["labels"] == {"calculation_type": "gpu"}
     assert cluster.wanted_nodes(["g"], {"g": {**gpu, "node_state": {}}}) == []
 
 

@@ -8,6 +8,7 @@ import typing as t
 from pathlib import Path
 
 from ansible.module_utils.swarmhub import host_state
+from ansible.module_utils.swarmhub.swarm import named_resources
 
 NOTHING: dict[str, t.Any] = {
     "packages": [],
@@ -69,8 +70,8 @@ def test_what_an_engine_advertises_is_sorted_by_kind_and_value() -> None:
     named = [("GPU", "b"), ("MIG_1G_10GB", "m"), ("GPU", "a")]
     resources = [{"NamedResourceSpec": {"Kind": kind, "Value": value}} for kind, value in named]
     resources.append({"DiscreteResourceSpec": {"Kind": "SSD", "Value": 3}})
-    assert host_state.advertised({"GenericResources": resources}) == {"GPU": ["a", "b"], "MIG_1G_10GB": ["m"]}
-    assert host_state.advertised({"GenericResources": None}) == {}
+    assert named_resources({"GenericResources": resources}) == {"GPU": ["a", "b"], "MIG_1G_10GB": ["m"]}
+    assert named_resources({"GenericResources": None}) == {}
 
 
 def test_cards_are_looked_for_only_where_they_are_asked_for(monkeypatch: t.Any) -> None:
