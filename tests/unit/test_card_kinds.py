@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import typing as t
+from pathlib import Path
 
 import pytest
 from ansible.module_utils.swarmhub import card_kinds
@@ -132,3 +133,14 @@ def test_a_model_is_found_by_its_kind_or_by_the_label(
     model: str, offered: list[str], one_model: str, expected: list[str]
 ) -> None:
     assert card_kinds.kinds_of(model, offered, one_model) == expected
+
+
+def test_the_hub_names_kinds_as_we_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "images/hub")
+    from swarmhub_hub import nodes
+
+    for model in ("rtx-a6000", "a100-sxm4-80gb", "mig-1g-10gb-me"):
+        assert nodes.kind_of(model) == card_kinds.kind_of(model)
+    for kind in ("GPU", "GPU_RTX_A6000", "MIG_1G_10GB", "SSD"):
+        assert nodes.is_cards(kind) is card_kinds.is_cards(kind)
+    assert nodes.GPU_KIND == card_kinds.GPU_KIND

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROLES = ("gpu", "docker_engine")
-OWNED = "{{ {'docker_engine': docker_engine_owned, 'gpu': gpu_owned} | swarmhub_differences(node_state) }}"
+OWNED = "{'docker_engine': docker_engine_owned, 'gpu': gpu_owned}"
 SHOWN = {
     "daemon": "{{ docker_engine_files[0].content }}",
     "swarm_resource": "{{ gpu_swarm_resource }}",
@@ -35,8 +35,14 @@ def play(out: Path) -> list[dict[str, t.Any]]:
             "connection": "local",
             "vars_files": [str(ROOT / "playbooks/vars" / name) for name in ("cluster.yml", "roles.yml")],
             "tasks": [
+                # The names are needed before there is a look, when most of what is owned cannot be rendered yet.
+                {"ansible.builtin.set_fact": {"asked": "{{ OWNED | swarmhub_names }}".replace("OWNED", OWNED)}},
                 {"ansible.builtin.set_fact": {"node_state": "{{ seen }}"}},
-                {"ansible.builtin.set_fact": {"node_differences": OWNED}},
+                {
+                    "ansible.builtin.set_fact": {
+                        "node_differences": "{{ OWNED | swarmhub_differences(node_state) }}".replace("OWNED", OWNED)
+                    }
+                },
                 {"ansible.builtin.copy": copy, "vars": {"shown": SHOWN}},
                 *imports,
             ],
