@@ -15,10 +15,12 @@ if t.TYPE_CHECKING:
 
 Look = Mapping[str, t.Any]
 Looks = Mapping[str, Look]
+Severity = t.Literal["error", "warning"]
 
 _HEX = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # As nvidia-smi -L has them; MIG-GPU-… is what drivers before 470 call an instance.
 UUID = re.compile(rf"(GPU-|MIG-){_HEX}|MIG-GPU-{_HEX}/\d+/\d+", re.IGNORECASE)
+UUID_CURE = "write the full one that nvidia-smi -L shows, such as GPU-6b1c2f7e-0000-4000-8000-000000000001"
 LISTS = ("gpu_exclude", "gpu_shared")
 
 
@@ -29,10 +31,7 @@ def check_lists(inventory: Inventory) -> Iterator[Finding]:
         for key, value in lists.items():
             for text in value:
                 if not UUID.fullmatch(str(text)):
-                    cure = (
-                        "write the full UUID that nvidia-smi -L shows, such as GPU-6b1c2f7e-0000-4000-8000-000000000001"
-                    )
-                    yield Finding(f"{text!r} is no UUID of a card", cure, key, host, HOSTS_FILE)
+                    yield Finding(f"{text!r} is no UUID of a card", UUID_CURE, key, host, HOSTS_FILE)
         for uuid in sorted(set.intersection(*map(set, lists.values())) if len(lists) == len(LISTS) else ()):
             what = f"{uuid} is in gpu_exclude as well"
             yield Finding(what, "keep it in one of the two", "gpu_shared", host, HOSTS_FILE)
@@ -45,15 +44,16 @@ def check_cards(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
             continue
         cards, faults = looks[host]["cards"], looks[host].get("card_faults", [])
         # With one card left the host is of use; its faults need not stop everybody else.
-        severity: t.Literal["error", "warning"] = "warning" if cards else "error"
+        severity: Severity = "warning" if cards else "error"
         for fault in faults:
             key = f"card {fault['card']}" if fault["card"] else "driver"
             yield Finding(fault["what"], fault["cure"], key, host, severity=severity)
         if cards:
-            yield from _unknown(inventory, host, cards, any(fault["card"] for fault in faults))
+            # A lost card is rightly on a list and not shown, and instances are gone after a reboot.
+            yield from _unknown(inventory, host, cards, "warning" if faults else "error")
 
 
-def _unknown(inventory: Inventory, host: str, cards: list[Look], some_lost: bool) -> Iterator[Finding]:
+def _unknown(inventory: Inventory, host: str, cards: list[Look], severity: Severity) -> Iterator[Finding]:
     there = card_kinds.uuids(cards)
     whole = {card["uuid"] for card in cards if card.get("mig")}
     for key in LISTS:
@@ -61,10 +61,9 @@ def _unknown(inventory: Inventory, host: str, cards: list[Look], some_lost: bool
             if uuid in whole and key == "gpu_shared":
                 cure = "share instances of it, or end the mode (nvidia-smi -mig 0)"
                 yield Finding(f"{uuid} is in MIG mode and cannot be shared as a whole", cure, key, host, HOSTS_FILE)
-            # A lost card is often not shown any more, and then it is right that it is on the list.
-            elif uuid not in there and not some_lost:
+            elif uuid not in there:
                 what = f"{uuid} is no card of this host"
-                yield Finding(what, f"it has {', '.join(there)}", key, host, HOSTS_FILE)
+                yield Finding(what, f"it has {', '.join(there)}", key, host, HOSTS_FILE, severity)
 
 
 def driver_is_to_come(inventory: Inventory, host: str, look: Look) -> bool:

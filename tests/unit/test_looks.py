@@ -144,11 +144,12 @@ def test_a_fault_is_one_sentence_with_host_card_and_cure() -> None:
     assert str(only(findings("gpu2", seen))) == "gpu2 · card 0000:0b:00.0 — does not answer; reboot the host"
 
 
-def test_a_lost_card_stops_no_other_and_may_stay_excluded() -> None:
+def test_a_lost_card_stops_nobody() -> None:
     seen = {"cards": [card("GPU-14-0")], "card_faults": [LOST]}
     found = findings("gpu2", seen, {"gpu_exclude": ["GPU-14-1"]})
     assert {(finding.key, finding.severity) for finding in found} == {
         ("card 0000:0b:00.0", "warning"),
+        ("gpu_exclude", "warning"),
         ("hub_profiles[1].gpus", "warning"),
     }
 
