@@ -70,14 +70,33 @@ def read(ask: Ask = ask) -> Facts:
     cards, faults = _table(answer.output)
     if not cards and not any(fault["card"] for fault in faults):
         return {"cards": [], "faults": [_driver_fault(answer)]}
-    listed = _listing(ask("-L").output) if faults or any(card["mig"] for card in cards) else {}
+    cut = {card["uuid"] for card in cards if card["mig"]}
+    listed = {}
+    if faults or cut:
+        answer = ask("-L")
+        listed = _listing(answer.output)
+    if not cut <= listed.keys():
+        # Without their instances the cards would seem to have left the pool.
+        return {"cards": [], "faults": [*faults, _driver_fault(answer)]}
     if faults:
-        # A lost card can keep a query of all from telling anything of the others.
-        known = {card["uuid"] for card in cards} | {fault["card"] for fault in faults}
-        for uuid in listed.keys() - known:
-            cards += _table(ask(f"--id={uuid}", *QUERY).output)[0]
+        more, silent = _one_by_one(ask, listed.keys() - {card["uuid"] for card in cards}, faults)
+        cards, faults = cards + more, faults + silent
     cards = [{**card, "instances": listed.get(card["uuid"], [])} for card in cards]
     return {"cards": sorted(cards, key=lambda card: card["index"]), "faults": [*faults, *_uncut(cards)]}
+
+
+def _one_by_one(ask: Ask, uuids: t.Iterable[str], known: list[Facts]) -> tuple[list[Facts], list[Facts]]:
+    """Ask for the cards that a lost one kept out of the answer; return them, and faults that are not ``known``."""
+    names = {fault["card"] for fault in known}
+    cards: list[Facts] = []
+    silent: list[Facts] = []
+    for uuid in sorted(set(uuids) - names):
+        found, faults = _table(ask(f"--id={uuid}", *QUERY).output)
+        cards += found
+        # The driver may go on listing the lost card itself.
+        if not found and names.isdisjoint(fault["card"] for fault in faults):
+            silent.append(_lost(uuid, "no answer"))
+    return cards, silent
 
 
 def bus_of(text: str) -> str:
@@ -96,7 +115,7 @@ def _table(output: str) -> tuple[list[Facts], list[Facts]]:
             if card := _card(cells):
                 cards.append(card)
                 continue
-            found = _lost(_name_of(cells), next(cell for cell in cells if cell.startswith("[")).strip("[]"))
+            found = _lost_row(cells)
         elif match := LOST.fullmatch(line):
             found = _lost(bus_of(match["card"]) or f"GPU{match['card'].strip()}", match["why"].strip(" ."))
         elif match := CORRUPT.match(line):
@@ -113,7 +132,7 @@ def _table(output: str) -> tuple[list[Facts], list[Facts]]:
 def _card(cells: list[str]) -> Facts | None:
     """Return the card of one row, ``None`` where the driver put an error such as ``[GPU is lost]`` in place of it."""
     index, uuid, name, memory, driver, bus, mig = cells
-    if not uuid.startswith("GPU-") or name.startswith("[") or not bus_of(bus) or _is_error(memory) or _is_error(mig):
+    if not uuid.startswith("GPU-") or any(map(_is_error, cells)):
         return None
     return {
         "index": int(index),
@@ -131,9 +150,12 @@ def _is_error(cell: str) -> bool:
     return cell.startswith("[") and cell not in ("[N/A]", "[Not Supported]", "[Not Found]")
 
 
-def _name_of(cells: list[str]) -> str:
+def _lost_row(cells: list[str]) -> Facts:
     index, uuid, bus = cells[0], cells[1], bus_of(cells[5])
-    return uuid if uuid.startswith("GPU-") else bus or f"GPU{index}"
+    why = next(filter(_is_error, cells), "no UUID").strip("[]")
+    if uuid.startswith("GPU-"):
+        return _lost(uuid, f"at {bus}: {why}" if bus else why)
+    return _lost(bus or f"GPU{index}", why)
 
 
 def _listing(output: str) -> dict[str, list[Facts]]:

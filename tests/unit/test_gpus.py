@@ -80,6 +80,14 @@ def test_mig_instances_come_with_their_card() -> None:
     assert found["faults"] == []
 
 
+@pytest.mark.parametrize("listing", [Answer(None, ""), Answer(255, "Unknown Error"), Answer(0, LISTED_A)])
+def test_instances_that_cannot_be_listed_do_not_seem_to_be_gone(listing: Answer) -> None:
+    rows = ROW_A + ROW.format(index=1, uuid=B, bus="C1", mig="Enabled")
+    found = gpus.read(lambda *arguments: listing if arguments == ("-L",) else Answer(0, rows))
+    assert found["cards"] == []
+    assert [fault["card"] for fault in found["faults"]] == [None]
+
+
 def test_a_card_in_mig_mode_without_instances_is_of_no_use() -> None:
     row = ROW.format(index=0, uuid=A, bus="0B", mig="Enabled")
     (fault,) = gpus.read(smi(Answer(0, row), listing=LISTED_A))["faults"]
@@ -151,6 +159,27 @@ def test_a_lost_card_is_named_and_the_others_go_on(line: str, card: str, why: st
     assert fault["card"] == card
     assert why in fault["what"]
     assert fault["reboot"] is True
+
+
+LOST_B = "Unable to determine the device handle for GPU 0000:C1:00.0: Unknown Error\n"
+
+
+def test_a_lost_card_that_is_still_listed_is_one_fault() -> None:
+    listing = f"{LISTED_A}GPU 1: NVIDIA RTX A6000 (UUID: {B})\n"
+    found = gpus.read(smi(Answer(255, LOST_B), listing=listing, single={A: ROW_A, B: LOST_B}))
+    assert found["cards"] == [CARD_A]
+    assert [fault["card"] for fault in found["faults"]] == ["0000:c1:00.0"]
+
+
+def test_a_card_that_gives_no_answer_of_its_own_is_told() -> None:
+    found = gpus.read(smi(Answer(255, LOST_B), listing=LISTED_A + LISTED_C, single={A: ROW_A, C: ""}))
+    assert found["cards"] == [CARD_A]
+    assert [fault["card"] for fault in found["faults"]] == ["0000:c1:00.0", C]
+
+
+def test_a_card_without_a_bus_is_a_card() -> None:
+    row = ROW_A.replace("00000000:0B:00.0", "[N/A]")
+    assert gpus.read(smi(Answer(0, row)))["cards"] == [{**CARD_A, "bus": ""}]
 
 
 def test_a_warning_among_the_rows_is_a_fault_of_its_card() -> None:
