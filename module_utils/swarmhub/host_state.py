@@ -207,6 +207,14 @@ def swarm_resource() -> str:
     return match.group(1) if match else ""
 
 
+def toolkit_mode() -> str:
+    """Return the container toolkit's ``mode`` (``auto``, ``legacy``, …), empty while it is unset or commented out."""
+    text = TOOLKIT_CONFIG.read_text() if TOOLKIT_CONFIG.exists() else ""
+    table = re.search(r"^\[nvidia-container-runtime\]\n(.*?)(?=^\[|\Z)", text, re.M | re.S)
+    match = re.search(r'^\s*mode\s*=\s*"([^"]*)"', table.group(1), re.M) if table else None
+    return match.group(1) if match else ""
+
+
 def fingerprint(key: str, name: str, value: str) -> str:
     """Return what tells whether two holders of a secret have the same one, keyed so that it cannot be guessed from."""
     return hmac.new(key.encode(), f"{name}\0{value}".encode(), hashlib.sha256).hexdigest()[:16]
@@ -284,6 +292,7 @@ def look(names: Facts) -> Facts:
         "secrets": fingerprints(names["secrets_dir"]) if names["secrets_dir"] else {},
         "cards": cards() if names["cards"] else [],
         "swarm_resource": swarm_resource() if names["cards"] else "",
+        "toolkit_mode": toolkit_mode() if names["cards"] else "",
     }
     if names["firewall"]:
         state["firewall_intact"] = firewall_intact(names["firewall"]["table"], names["firewall"]["loaded"])

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ansible.module_utils.swarmhub import address_plan, profiles, specs
+from ansible.module_utils.swarmhub import address_plan, profiles, specs, toolkit
 from ansible.module_utils.swarmhub.cluster import node_labels
 from ansible.module_utils.swarmhub.findings import HOSTS_FILE, VARIABLES_FILE, Finding, nearest
 
@@ -229,6 +229,7 @@ RULES = (
     check_settings,
     check_labels,
     check_profiles,
+    toolkit.check_wanted,
     check_names,
 )
 

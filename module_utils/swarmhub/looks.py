@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 import statistics
 import typing as t
 from collections import Counter
@@ -12,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from ansible.module_utils.swarmhub import address_plan, profiles
 from ansible.module_utils.swarmhub.findings import HOSTS_FILE, VARIABLES_FILE, Finding
 from ansible.module_utils.swarmhub.inventory import Inventory, Variables
+from ansible.module_utils.swarmhub.toolkit import check_installed
+from ansible.module_utils.swarmhub.versions import Version, version
 
 Look = Mapping[str, t.Any]
 Looks = Mapping[str, Look]
-Version = tuple[int, ...]
 
 TESTED = {("debian", "12"), ("debian", "13")}
 WRITTEN_FOR = {("ubuntu", "22.04"), ("ubuntu", "24.04")}
@@ -25,12 +25,6 @@ CLOCK_TOLERANCE = 30  # seconds; hosts are looked at one batch after the other
 DOCKER_DIRECTORY = "/var/lib/docker"
 LITTLE_DISK = 10 * 1024  # MiB
 NO_DISK = 2 * 1024  # MiB
-
-
-def version(text: str) -> Version:
-    """Return the leading numbers of a version such as ``26.1.5+dfsg1``."""
-    match = re.match(r"\d+(?:\.\d+)*", text)
-    return tuple(int(number) for number in match[0].split(".")) if match else ()
 
 
 def check_distributions(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
@@ -187,7 +181,15 @@ def check_sizes(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
                 yield Finding(what, "ask for less", f"hub_profiles[{index}].{key}", "", VARIABLES_FILE, severity)
 
 
-RULES = (check_membership, check_distributions, check_addresses, check_basics, check_cards, check_sizes)
+RULES = (
+    check_membership,
+    check_distributions,
+    check_addresses,
+    check_basics,
+    check_cards,
+    check_installed,
+    check_sizes,
+)
 
 
 def check_hosts(

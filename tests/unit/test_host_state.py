@@ -63,3 +63,13 @@ def test_a_swarm_resource_that_is_commented_out_does_not_count_as_set(tmp_path: 
     assert host_state.swarm_resource() == ""
     config.write_text('swarm-resource = "DOCKER_RESOURCE_GPU"\n[x]\n')
     assert host_state.swarm_resource() == "DOCKER_RESOURCE_GPU"
+
+
+def test_the_toolkits_mode_is_that_of_its_own_table(tmp_path: Path, monkeypatch: t.Any) -> None:
+    config = tmp_path / "config.toml"
+    monkeypatch.setattr(host_state, "TOOLKIT_CONFIG", config)
+    assert host_state.toolkit_mode() == ""
+    config.write_text('[other]\nmode = "x"\n[nvidia-container-runtime]\n#mode = "y"\n[last]\nmode = "z"\n')
+    assert host_state.toolkit_mode() == ""
+    config.write_text('[nvidia-container-runtime]\nlog-level = "info"\nmode = "legacy"\n\n[modes]\nmode = "z"\n')
+    assert host_state.toolkit_mode() == "legacy"

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from ansible.module_utils.swarmhub.findings import Finding, render_findings
 from ansible.module_utils.swarmhub.inventory import settings_of, user_options
-from ansible.module_utils.swarmhub.looks import check_hosts, version
+from ansible.module_utils.swarmhub.looks import check_hosts
+from ansible.module_utils.swarmhub.versions import version
 
 OPTIONS = user_options(Path(__file__).parents[2] / "roles")
 GROUPS = {"managers": ["mgr1"], "cpu_workers": ["cpu1"], "gpu_workers": ["gpu1", "gpu2"], "nfs_server": ["store"]}
@@ -146,3 +147,15 @@ def test_profiles_larger_than_any_node(override: dict[str, Any], key: str, sever
 
 def test_profiles_as_large_as_a_node_fit() -> None:
     assert findings(hub_profiles=[{"display_name": "X", "spawner_override": {"mem_limit": "8G", "cpu_limit": 4}}]) == []
+
+
+DEAF = {"packages": {"nvidia-container-toolkit": {"version": "1.18.1-1", "held": True}}}
+
+
+def test_a_toolkit_that_ignores_swarm_must_not_stay() -> None:
+    finding = only(findings("gpu1", DEAF, gpu_toolkit_version=""))
+    assert (finding.key, finding.host) == ("gpu_toolkit_version", "gpu1")
+    assert 'mode = "legacy"' in finding.cure
+    # It is about to be replaced, or follows swarm in its older mode.
+    assert findings("gpu1", DEAF) == []
+    assert findings("gpu1", {**DEAF, "toolkit_mode": "legacy"}, gpu_toolkit_version="") == []
