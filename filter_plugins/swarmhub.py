@@ -25,6 +25,7 @@ from ansible.module_utils.swarmhub import (  # noqa: E402 - found by way of the 
     profiles,
     secrets,
     seed_strings,
+    waits,
 )
 from ansible.module_utils.swarmhub.host_state import FINGERPRINT_KEY, fingerprint  # noqa: E402
 
@@ -118,7 +119,7 @@ class FilterModule:
             "swarmhub_ca_files": ca_files,
             "swarmhub_check_hosts": check_hosts,
             "swarmhub_check_inventory": check_inventory,
-            "swarmhub_differences": differences.differences,
+            "swarmhub_compare": waits.compare,
             "swarmhub_docker_config": docker_config,
             "swarmhub_fingerprints": fingerprints,
             "swarmhub_images_for": cluster.images_for,
@@ -131,6 +132,7 @@ class FilterModule:
             "swarmhub_kept_secrets": kept_secrets,
             "swarmhub_names": differences.names,
             "swarmhub_no_answer": cluster.unreachable_message,
+            "swarmhub_pending": waits.pending,
             "swarmhub_probe_profiles": probe_nodes.probe_profiles,
             "swarmhub_probe_table": probe_report.table,
             "swarmhub_secrets_mismatch": lambda values, directory, kept: secrets.mismatch(

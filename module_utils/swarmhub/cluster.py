@@ -129,7 +129,7 @@ def wanted_nodes(hosts: Iterable[str], hostvars: Mapping[str, Facts]) -> list[di
             "role": "manager" if "managers" in groups else "worker",
         }
         # An engine whose restart waits for its notebooks still shows the cards that it was started with.
-        if cards and not variables.get("docker_engine_waits"):
+        if cards and not variables.get("node_waits"):
             node["generic_resources"] = {"GPU": [card["uuid"] for card in cards]}
         nodes.append(node)
     return nodes

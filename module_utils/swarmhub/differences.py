@@ -11,6 +11,8 @@ A role declares what it owns as plain data, all keys optional::
     sysctls: {name: value}
     look_also: [patterns]                  files whose path is known only after the look
     facts: {sentence: bool}                anything else: the sentence is what is wrong while the value is false
+    reboot: [sentences]                    what is wrong and only a reboot settles
+    when_idle: [names]                     which packages, files and units disturb running notebooks (waits.py)
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from collections.abc import Mapping
 Owned = Mapping[str, t.Any]
 State = Mapping[str, t.Any]
 
-KINDS = ("packages", "held", "directories", "files", "units", "restart", "sysctls", "facts")
+KINDS = ("packages", "held", "directories", "files", "units", "restart", "sysctls", "facts", "reboot")
 
 
 def package_name(wanted: str) -> str:
@@ -109,6 +111,7 @@ def of_role(owned: Owned, state: State) -> dict[str, dict[str, str]]:
         if state["sysctls"].get(name) != str(value):
             found["sysctls"][name] = f"{state['sysctls'].get(name)}, not {value}"
     found["facts"] = {sentence: "" for sentence, holds in owned.get("facts", {}).items() if not holds}
+    found["reboot"] = dict.fromkeys(owned.get("reboot", []), "")
     return found
 
 

@@ -83,7 +83,7 @@ def test_a_node_is_wanted_with_its_pooled_cards_unless_its_engine_waits() -> Non
     (node,) = cluster.wanted_nodes(["g"], {"g": gpu})
     assert node["generic_resources"] == {"GPU": ["GPU-1"]}
     assert node["labels"]["gpu_count"] == "1"
-    (node,) = cluster.wanted_nodes(["g"], {"g": {**gpu, "docker_engine_waits": True}})
+    (node,) = cluster.wanted_nodes(["g"], {"g": {**gpu, "node_waits": [{"what": "x", "cure": "y"}]}})
     assert "generic_resources" not in node
     assert cluster.wanted_nodes(["g"], {"g": {**gpu, "node_state": {}}}) == []
 
