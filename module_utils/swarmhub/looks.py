@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from ansible.module_utils.swarmhub import address_plan, profiles
+from ansible.module_utils.swarmhub.driver import cards_are_to_come, check_driver, wanted
 from ansible.module_utils.swarmhub.findings import HOSTS_FILE, VARIABLES_FILE, Finding
 from ansible.module_utils.swarmhub.inventory import Inventory, Variables
 from ansible.module_utils.swarmhub.toolkit import check_installed
@@ -135,21 +136,18 @@ def usable_cards(inventory: Inventory, host: str, look: Look) -> list[str]:
 def check_cards(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
     """GPU workers without cards, and excluded cards that are not there."""
     for host in inventory.groups.get("gpu_workers", []):
-        if host not in looks or _driver_is_to_come(inventory, host, looks[host]):
+        if host not in looks or cards_are_to_come(inventory, host, looks[host]):
             continue
         cards = [card["uuid"] for card in looks[host]["cards"]]
         if not cards:
-            cure = "install the driver (gpu_driver_packages), or move the host to cpu_workers"
+            # A driver of ours that was there at the last boot and still shows nothing was not built, or not let in.
+            ours = wanted(inventory, host)
+            cure = "see dkms status and journalctl -k" if ours else "install the driver, or let this do it (gpu_driver)"
             yield Finding("shows no card", cure, "gpu_workers", host, HOSTS_FILE)
         for uuid in inventory.hosts[host].get("gpu_exclude") or [] if cards else []:
             if uuid not in cards:
                 cure = f"it has {', '.join(cards)}"
                 yield Finding(f"{uuid} is no card of this host", cure, "gpu_exclude", host, HOSTS_FILE)
-
-
-def _driver_is_to_come(inventory: Inventory, host: str, look: Look) -> bool:
-    wanted = inventory.hosts[host].get("gpu_driver_packages") or []
-    return any(name not in look["packages"] for name in wanted)
 
 
 def check_sizes(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
@@ -160,7 +158,7 @@ def check_sizes(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
         constraints = profile.get("constraints", [])
         nodes = [host for host in group if profiles.node_matches(constraints, inventory.labels(host))]
         # A host that was not looked at may be the one that has it.
-        if not nodes or any(host not in looks or _driver_is_to_come(inventory, host, looks[host]) for host in nodes):
+        if not nodes or any(host not in looks or cards_are_to_come(inventory, host, looks[host]) for host in nodes):
             continue
         override = profile.get("spawner_override", {})
         cards = max(len(usable_cards(inventory, host, looks[host])) for host in nodes)
@@ -186,6 +184,7 @@ RULES = (
     check_distributions,
     check_addresses,
     check_basics,
+    check_driver,
     check_cards,
     check_installed,
     check_sizes,

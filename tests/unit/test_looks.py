@@ -36,6 +36,9 @@ def look(number: int) -> dict[str, Any]:
         "engine": {"version": "26.1.5+dfsg1"},
         "swarm": {"state": "active", "cluster_id": "ours" if number == 11 else ""},
         "cards": cards if number in (13, 14) else [],
+        "components": ["main", "non-free"],
+        "kernel": "6.12.43+deb13-amd64",
+        "booted": 100.0,
     }
 
 
@@ -122,8 +125,34 @@ def test_a_worker_of_another_swarm_while_no_manager_is_in_one() -> None:
     assert (only(found).host, found[0].key) == ("cpu1", "swarm")
 
 
+DRIVER = ["nvidia-driver", "nvidia-kernel-dkms", "nvidia-smi", "libcuda1"]
+BARE = {"cards": [], "components": ["main", "non-free"], "kernel": "6.12.43+deb13-amd64", "booted": 100.0}
+
+
+def installed(since: float) -> dict[str, Any]:
+    return {name: {"version": "550.163.01-2", "held": True, "since": since} for name in DRIVER}
+
+
 def test_cards_wait_for_their_driver() -> None:
-    assert findings("gpu1", {"cards": []}, {"gpu_driver_packages": ["nvidia-driver"]}) == []
+    assert findings("gpu1", BARE, {"gpu_driver": True}) == []
+    assert findings("gpu1", BARE, gpu_driver=True) == []
+    assert only(findings("gpu1", BARE)).cure == "install the driver, or let this do it (gpu_driver)"
+
+
+def test_a_driver_waits_for_its_first_boot_only() -> None:
+    assert findings("gpu1", {**BARE, "packages": installed(since=101.0)}, gpu_driver=True) == []
+    finding = only(findings("gpu1", {**BARE, "packages": installed(since=99.0)}, gpu_driver=True))
+    assert (finding.key, finding.cure) == ("gpu_workers", "see dkms status and journalctl -k")
+
+
+def test_a_driver_must_be_within_reach() -> None:
+    lacking = {**BARE, "components": ["main"]}
+    assert only(findings("gpu1", lacking, {"gpu_driver": True})).key == "gpu_driver"
+    assert (
+        findings("gpu1", lacking, {"gpu_driver": True}, host_package_mirror="https://mirror.example.org/debian") == []
+    )
+    finding = only(findings("gpu1", {**BARE, "kernel": "6.18.44-fc"}, {"gpu_driver": True}))
+    assert (finding.key, finding.severity) == ("gpu_driver", "warning")
 
 
 def test_an_excluded_card_must_be_there_and_is_not_given_away() -> None:
