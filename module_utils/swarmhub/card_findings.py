@@ -6,8 +6,10 @@ import re
 import typing as t
 from collections.abc import Iterable, Iterator, Mapping
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.module_utils.swarmhub import card_kinds
 from ansible.module_utils.swarmhub.cluster import kept_out
+from ansible.module_utils.swarmhub.driver import cards_are_to_come
 from ansible.module_utils.swarmhub.findings import HOSTS_FILE, VARIABLES_FILE, Finding
 
 if t.TYPE_CHECKING:
@@ -40,12 +42,13 @@ def check_lists(inventory: Inventory) -> Iterator[Finding]:
 def check_cards(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
     """GPU workers whose driver shows no card, cards that are lost, and listed UUIDs that are not there."""
     for host in inventory.groups.get("gpu_workers", []):
-        if host not in looks or driver_is_to_come(inventory, host, looks[host]):
+        if host not in looks or cards_are_to_come(inventory, host, looks[host]):
             continue
         cards, faults = looks[host]["cards"], looks[host].get("card_faults", [])
-        # With one card left the host is of use; its faults need not stop everybody else.
-        severity: Severity = "warning" if cards else "error"
+        may_reboot = boolean({**inventory.settings, **inventory.hosts[host]}["gpu_reboot"], strict=False)
         for fault in faults:
+            # With one card left the host is of use, and what this run mends by a reboot need not stop it.
+            severity: Severity = "warning" if cards or (fault["reboot"] and may_reboot) else "error"
             key = f"card {fault['card']}" if fault["card"] else "driver"
             yield Finding(fault["what"], fault["cure"], key, host, severity=severity)
         if cards:
@@ -64,12 +67,6 @@ def _unknown(inventory: Inventory, host: str, cards: list[Look], severity: Sever
             elif uuid not in there:
                 what = f"{uuid} is no card of this host"
                 yield Finding(what, f"it has {', '.join(there)}", key, host, HOSTS_FILE, severity)
-
-
-def driver_is_to_come(inventory: Inventory, host: str, look: Look) -> bool:
-    """Tell whether this run is going to install the driver, so that the cards cannot be judged yet."""
-    wanted = inventory.hosts[host].get("gpu_driver_packages") or []
-    return any(name not in look["packages"] for name in wanted)
 
 
 def check_profile(

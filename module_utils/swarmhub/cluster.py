@@ -120,7 +120,7 @@ def wanted_nodes(hosts: Iterable[str], hostvars: Mapping[str, Facts]) -> list[di
         groups = variables["group_names"]
         cards = variables["node_state"].get("cards", []) if "gpu_workers" in groups else []
         pool = card_kinds.kinds(cards, **kept_out(variables))
-        waits = variables.get("docker_engine_waits")
+        waits = variables.get("node_waits")
         labels: dict[str, str | None] = {**dict.fromkeys(DISCOVERED_LABELS), **node_labels(groups, variables, cards)}
         node: dict[str, t.Any] = {
             "node_id": variables["swarm_node_id"],

@@ -230,7 +230,7 @@ DRIVER_FAULTS: dict[int | None, tuple[str, str, bool]] = {
     ),
     127: (
         "there is no nvidia-smi, so no driver is installed",
-        "install the driver (gpu_driver_packages), or move the host to cpu_workers",
+        "install the driver, or let this do it (gpu_driver), or move the host to cpu_workers",
         False,
     ),
 }

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ansible.module_utils.swarmhub import address_plan, card_findings, profiles, specs
+from ansible.module_utils.swarmhub import address_plan, card_findings, profiles, specs, toolkit
 from ansible.module_utils.swarmhub.cluster import node_labels
 from ansible.module_utils.swarmhub.findings import HOSTS_FILE, VARIABLES_FILE, Finding, nearest
 
@@ -237,6 +237,7 @@ RULES = (
     check_labels,
     card_findings.check_lists,
     check_profiles,
+    toolkit.check_wanted,
     check_names,
 )
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 import statistics
 import typing as t
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from ansible.module_utils.swarmhub import address_plan, profiles
-from ansible.module_utils.swarmhub.card_findings import check_cards, check_profile, driver_is_to_come
+from ansible.module_utils.swarmhub.card_findings import check_cards, check_profile
+from ansible.module_utils.swarmhub.driver import cards_are_to_come, check_driver
 from ansible.module_utils.swarmhub.findings import HOSTS_FILE, VARIABLES_FILE, Finding
 from ansible.module_utils.swarmhub.inventory import Inventory, Variables
+from ansible.module_utils.swarmhub.toolkit import check_installed
+from ansible.module_utils.swarmhub.versions import Version, version
 
 Look = Mapping[str, t.Any]
 Looks = Mapping[str, Look]
-Version = tuple[int, ...]
 
 TESTED = {("debian", "12"), ("debian", "13")}
 WRITTEN_FOR = {("ubuntu", "22.04"), ("ubuntu", "24.04")}
@@ -26,12 +27,6 @@ CLOCK_TOLERANCE = 30  # seconds; hosts are looked at one batch after the other
 DOCKER_DIRECTORY = "/var/lib/docker"
 LITTLE_DISK = 10 * 1024  # MiB
 NO_DISK = 2 * 1024  # MiB
-
-
-def version(text: str) -> Version:
-    """Return the leading numbers of a version such as ``26.1.5+dfsg1``."""
-    match = re.match(r"\d+(?:\.\d+)*", text)
-    return tuple(int(number) for number in match[0].split(".")) if match else ()
 
 
 def check_distributions(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
@@ -142,7 +137,7 @@ def check_sizes(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
         constraints = profile.get("constraints", [])
         nodes = [host for host in group if profiles.node_matches(constraints, inventory.labels(host))]
         # A host that was not looked at may be the one that has it.
-        if not nodes or any(host not in looks or driver_is_to_come(inventory, host, looks[host]) for host in nodes):
+        if not nodes or any(host not in looks or cards_are_to_come(inventory, host, looks[host]) for host in nodes):
             continue
         override = profile.get("spawner_override", {})
         yield from check_profile(inventory, looks, f"hub_profiles[{index}]", profile, nodes)
@@ -162,7 +157,16 @@ def check_sizes(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
                 yield Finding(what, "ask for less", f"hub_profiles[{index}].{key}", "", VARIABLES_FILE, severity)
 
 
-RULES = (check_membership, check_distributions, check_addresses, check_basics, check_cards, check_sizes)
+RULES = (
+    check_membership,
+    check_distributions,
+    check_addresses,
+    check_basics,
+    check_driver,
+    check_cards,
+    check_installed,
+    check_sizes,
+)
 
 
 def check_hosts(

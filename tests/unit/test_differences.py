@@ -94,3 +94,15 @@ def test_a_new_content_may_tell_why() -> None:
 def test_a_fact_that_does_not_hold_is_a_sentence() -> None:
     owned = {"postgres": {"facts": {"the database is missing": False}}}
     assert sentences(differences(owned, right())) == ["postgres: the database is missing"]
+
+
+def test_a_named_version_is_wanted_whether_older_or_newer() -> None:
+    owned = {"engine": {"packages": ["docker.io=2"], "held": ["docker.io"], "package_patterns": ["linux-headers-*"]}}
+    assert names(owned)["packages"] == ["docker.io", "linux-headers-*"]
+    for version in ("1", "3"):
+        state = {**right(), "packages": {"docker.io": {"version": version, "held": True}}}
+        assert found(state, owned) == {"packages": {"docker.io=2": f"instead of {version}"}}
+    state["packages"]["docker.io"]["version"] = "2"
+    assert found(state, owned) == {}
+    state["packages"].clear()
+    assert found(state, {"engine": {"packages": ["docker.io=2"]}}) == {"packages": {"docker.io=2": "not installed"}}

@@ -79,3 +79,13 @@ def test_cards_are_looked_for_only_where_they_are_asked_for(monkeypatch: t.Any) 
     monkeypatch.setattr(host_state.gpus, "read", lambda: {"cards": [], "faults": [fault]})
     assert host_state.look({**NOTHING, "cards": True})["card_faults"] == [fault]
     assert host_state.look(NOTHING)["card_faults"] == []
+
+
+def test_the_toolkits_mode_is_that_of_its_own_table(tmp_path: Path, monkeypatch: t.Any) -> None:
+    config = tmp_path / "config.toml"
+    monkeypatch.setattr(host_state, "TOOLKIT_CONFIG", config)
+    assert host_state.toolkit_mode() == ""
+    config.write_text('[other]\nmode = "x"\n[nvidia-container-runtime]\n#mode = "y"\n[last]\nmode = "z"\n')
+    assert host_state.toolkit_mode() == ""
+    config.write_text('[nvidia-container-runtime]\nlog-level = "info"\nmode = "legacy"\n\n[modes]\nmode = "z"\n')
+    assert host_state.toolkit_mode() == "legacy"

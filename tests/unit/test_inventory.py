@@ -272,6 +272,23 @@ def test_built_images_need_a_registry() -> None:
 
 
 @pytest.mark.parametrize(
+    ("version", "refused"),
+    [
+        ("1.18.0-1", True),
+        ("1.18.2-1", True),
+        ("1.17.8-1", False),
+        ("1.18.3-1", False),
+        ("1.19.0-1", False),
+        ("", False),
+    ],
+)
+def test_a_toolkit_that_ignores_swarm_is_refused_by_name(version: str, refused: bool) -> None:
+    assert [finding.key for finding in findings(gpu_toolkit_version=version)] == ["gpu_toolkit_version"] * refused
+    found = findings(hosts={"gpu2": {"gpu_toolkit_version": version}})
+    assert [finding.host for finding in found] == ["gpu2"] * refused
+
+
+@pytest.mark.parametrize(
     ("name", "meant"),
     [
         ("swarm_netwrok_mode", "swarm_network_mode"),

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from ansible.module_utils.swarmhub.findings import Finding, render_findings
 from ansible.module_utils.swarmhub.inventory import settings_of, user_options
-from ansible.module_utils.swarmhub.looks import check_hosts, version
+from ansible.module_utils.swarmhub.looks import check_hosts
+from ansible.module_utils.swarmhub.versions import version
 
 OPTIONS = user_options(Path(__file__).parents[2] / "roles")
 GROUPS = {"managers": ["mgr1"], "cpu_workers": ["cpu1"], "gpu_workers": ["gpu1", "gpu2"], "nfs_server": ["store"]}
@@ -46,6 +47,9 @@ def look(number: int) -> dict[str, Any]:
         "swarm": {"state": "active", "cluster_id": "ours" if number == 11 else ""},
         "cards": cards if number in (13, 14) else [],
         "card_faults": [],
+        "components": ["main", "non-free"],
+        "kernel": "6.12.43+deb13-amd64",
+        "booted": 100.0,
     }
 
 
@@ -134,9 +138,44 @@ def test_a_worker_of_another_swarm_while_no_manager_is_in_one() -> None:
     assert (only(found).host, found[0].key) == ("cpu1", "swarm")
 
 
+DRIVER = ["nvidia-driver", "nvidia-kernel-dkms", "nvidia-smi", "libcuda1"]
+BARE = {
+    "cards": [],
+    "card_faults": [NOT_LOADED],
+    "components": ["main", "non-free"],
+    "kernel": "6.12.43+deb13-amd64",
+    "booted": 100.0,
+}
+
+
+def installed(since: float) -> dict[str, Any]:
+    return {name: {"version": "550.163.01-2", "held": True, "since": since} for name in DRIVER}
+
+
 def test_cards_wait_for_their_driver() -> None:
-    seen = {"cards": [], "card_faults": [NOT_LOADED]}
-    assert findings("gpu1", seen, {"gpu_driver_packages": ["nvidia-driver"]}) == []
+    assert findings("gpu1", BARE, {"gpu_driver": True}) == []
+    assert findings("gpu1", BARE, gpu_driver=True) == []
+    assert only(findings("gpu1", BARE)).key == "driver"
+
+
+def test_a_driver_waits_for_its_first_boot_only() -> None:
+    assert findings("gpu1", {**BARE, "packages": installed(since=101.0)}, gpu_driver=True) == []
+    finding = only(findings("gpu1", {**BARE, "packages": installed(since=99.0)}, gpu_driver=True))
+    assert (finding.key, finding.severity) == ("driver", "error")
+
+
+def test_a_driver_that_this_run_mends_by_a_reboot_does_not_stop_it() -> None:
+    assert only(findings("gpu1", BARE, gpu_reboot=True)).severity == "warning"
+
+
+def test_a_driver_must_be_within_reach() -> None:
+    lacking = {**BARE, "components": ["main"]}
+    assert only(findings("gpu1", lacking, {"gpu_driver": True})).key == "gpu_driver"
+    assert (
+        findings("gpu1", lacking, {"gpu_driver": True}, host_package_mirror="https://mirror.example.org/debian") == []
+    )
+    finding = only(findings("gpu1", {**BARE, "kernel": "6.18.44-fc"}, {"gpu_driver": True}))
+    assert (finding.key, finding.severity) == ("gpu_driver", "warning")
 
 
 def test_a_fault_is_one_sentence_with_host_card_and_cure() -> None:
@@ -227,3 +266,15 @@ def test_profiles_larger_than_any_node(override: dict[str, Any], key: str, sever
 
 def test_profiles_as_large_as_a_node_fit() -> None:
     assert findings(hub_profiles=[{"display_name": "X", "spawner_override": {"mem_limit": "8G", "cpu_limit": 4}}]) == []
+
+
+DEAF = {"packages": {"nvidia-container-toolkit": {"version": "1.18.1-1", "held": True}}}
+
+
+def test_a_toolkit_that_ignores_swarm_must_not_stay() -> None:
+    finding = only(findings("gpu1", DEAF, gpu_toolkit_version=""))
+    assert (finding.key, finding.host) == ("gpu_toolkit_version", "gpu1")
+    assert 'mode = "legacy"' in finding.cure
+    # It is about to be replaced, or follows swarm in its older mode.
+    assert findings("gpu1", DEAF) == []
+    assert findings("gpu1", {**DEAF, "toolkit_mode": "legacy"}, gpu_toolkit_version="") == []

@@ -14,12 +14,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ROLES = ("gpu", "docker_engine")
 OWNED = "{'docker_engine': docker_engine_owned, 'gpu': gpu_owned}"
+COMPARED = "{{ OWNED | swarmhub_compare(node_state, node_may) }}".replace("OWNED", OWNED)
 SHOWN = {
     "daemon": "{{ docker_engine_files[0].content }}",
     "swarm_resource": "{{ gpu_swarm_resource }}",
-    "reasons": "{{ docker_engine_reasons }}",
-    "pending": "{{ docker_engine_pending }}",
-    "toolkit_is_right": "{{ 'gpu' not in node_differences }}",
+    "reasons": "{{ node_compared.differences.docker_engine.files }}",
+    "waits": "{{ node_compared.waits }}",
+    "toolkit_is_right": "{{ 'gpu' not in node_compared.differences }}",
 }
 
 
@@ -38,11 +39,7 @@ def play(out: Path) -> list[dict[str, t.Any]]:
                 # The names are needed before there is a look, when most of what is owned cannot be rendered yet.
                 {"ansible.builtin.set_fact": {"asked": "{{ OWNED | swarmhub_names }}".replace("OWNED", OWNED)}},
                 {"ansible.builtin.set_fact": {"node_state": "{{ seen }}"}},
-                {
-                    "ansible.builtin.set_fact": {
-                        "node_differences": "{{ OWNED | swarmhub_differences(node_state) }}".replace("OWNED", OWNED)
-                    }
-                },
+                {"ansible.builtin.set_fact": {"node_compared": COMPARED}},
                 {"ansible.builtin.copy": copy, "vars": {"shown": SHOWN}},
                 *imports,
             ],
@@ -72,6 +69,8 @@ def host(
         "files": {"/etc/docker/daemon.json": file},
         "units": {},
         "sysctls": {},
+        "booted": 1.0,
+        "kernel": "6.12.43+deb13-amd64",
     }
     return {"seen": state, **variables}
 
@@ -142,10 +141,13 @@ def test_the_toolkit_follows_the_new_kinds_and_while_notebooks_run_the_old_ones(
 
 
 def test_a_waiting_restart_names_the_cards(rendered: dict[str, t.Any]) -> None:
-    assert rendered["replaced"]["pending"] is True
-    assert rendered["replaced"]["reasons"] == [
-        "/etc/docker/daemon.json: content differs (card GPU-old is gone, GPU-b is not advertised yet: the engine "
-        "restarts with the new list when no notebook runs)"
-    ]
-    assert rendered["new"]["reasons"] == rendered["right"]["reasons"] == ["/etc/docker/daemon.json: content differs"]
-    assert not rendered["mixed"]["pending"]
+    reason = (
+        "content differs (card GPU-old is gone, GPU-b is not advertised yet: the engine restarts with the new list "
+        "when no notebook runs)"
+    )
+    assert rendered["replaced"]["reasons"]["/etc/docker/daemon.json"] == reason
+    (wait,) = rendered["replaced"]["waits"]
+    assert reason in wait["what"]
+    for name in ("new", "right"):
+        assert rendered[name]["reasons"]["/etc/docker/daemon.json"] == "content differs"
+    assert rendered["mixed"]["waits"] == []
