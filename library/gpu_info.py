@@ -63,7 +63,9 @@ faults:
   elements: dict
   contains:
     card:
-      description: UUID of the card, else its PCI address, else its number; none when it is the driver as a whole.
+      description:
+        - UUID of the card where anything still tells it, else its PCI address, else its number; none when it is about
+          the driver as a whole.
       type: str
       sample: "0000:0b:00.0"
     what: {description: What is wrong., type: str, sample: does not answer (Unknown Error)}

@@ -44,7 +44,9 @@ def check_cards(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
     for host in inventory.groups.get("gpu_workers", []):
         if host not in looks or cards_are_to_come(inventory, host, looks[host]):
             continue
-        cards, faults = looks[host]["cards"], looks[host].get("card_faults", [])
+        cards, excluded = looks[host]["cards"], inventory.hosts[host].get("gpu_exclude") or []
+        # Of a card that nobody gets, nobody needs to know.
+        faults = [fault for fault in looks[host]["card_faults"] if fault["card"] not in excluded]
         may_reboot = boolean({**inventory.settings, **inventory.hosts[host]}["gpu_reboot"], strict=False)
         for fault in faults:
             # With one card left the host is of use, and what this run mends by a reboot need not stop it.
@@ -52,19 +54,20 @@ def check_cards(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
             key = f"card {fault['card']}" if fault["card"] else "driver"
             yield Finding(fault["what"], fault["cure"], key, host, severity=severity)
         if cards:
-            # A lost card is rightly on a list and not shown, and instances are gone after a reboot.
-            yield from _unknown(inventory, host, cards, "warning" if faults else "error")
+            yield from _unknown(inventory, host, cards, [fault["card"] for fault in looks[host]["card_faults"]])
 
 
-def _unknown(inventory: Inventory, host: str, cards: list[Look], severity: Severity) -> Iterator[Finding]:
+def _unknown(inventory: Inventory, host: str, cards: list[Look], faulty: list[str | None]) -> Iterator[Finding]:
     there = card_kinds.uuids(cards)
+    # It may be the lost one, whose UUID the driver does not tell any more, or an instance that a reboot took.
+    severity: Severity = "warning" if faulty else "error"
     whole = {card["uuid"] for card in cards if card.get("mig")}
     for key in LISTS:
         for uuid in inventory.hosts[host].get(key) or []:
             if uuid in whole and key == "gpu_shared":
                 cure = "share instances of it, or end the mode (nvidia-smi -mig 0)"
                 yield Finding(f"{uuid} is in MIG mode and cannot be shared as a whole", cure, key, host, HOSTS_FILE)
-            elif uuid not in there:
+            elif uuid not in (*there, *faulty):
                 what = f"{uuid} is no card of this host"
                 yield Finding(what, f"it has {', '.join(there)}", key, host, HOSTS_FILE, severity)
 

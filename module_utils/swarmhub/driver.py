@@ -31,12 +31,16 @@ def is_fresh(look: Look, packages: Iterable[str]) -> bool:
     return any(found[name]["since"] > look["booted"] for name in packages if name in found)
 
 
-def reboot_reasons(look: Look, packages: Iterable[str]) -> list[str]:
-    """Return what a reboot would mend: faults of cards that say so, and a fresh driver (``packages``) without cards."""
+def reboot_reasons(look: Look, packages: Iterable[str], exclude: Iterable[str] = ()) -> list[str]:
+    """Return what a reboot would mend: faults of cards that say so, and a fresh driver (``packages``) without cards.
+
+    For a card that nobody gets (``exclude``: UUIDs) nothing is rebooted, nor held back.
+    """
+    nobodys = set(exclude)
     faults = [
         f"card {fault['card']} {fault['what']}" if fault["card"] else fault["what"]
         for fault in look.get("card_faults", [])
-        if fault["reboot"]
+        if fault["reboot"] and fault["card"] not in nobodys
     ]
     return faults + ([NOT_LOADED] if not look.get("cards") and is_fresh(look, packages) else [])
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import subprocess
 import typing as t
+from pathlib import Path
 
 Facts = dict[str, t.Any]
 
@@ -20,6 +21,9 @@ QUERY = (f"--query-gpu={','.join(FIELDS)}", "--format=csv,noheader,nounits")
 BUS = re.compile(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-9a-f])", re.I)
 LOST = re.compile(r"Unable to determine the device handle for GPU\s*(?P<card>\S.*?): +(?P<why>[^:]+)", re.I)
 CORRUPT = re.compile(r"WARNING: infoROM is corrupted at gpu (?P<card>\S+)", re.I)
+# A file for each card that the module has seen; question marks in place of what it never read.
+PROC = Path("/proc/driver/nvidia/gpus")
+REMEMBERED = re.compile(r"^GPU UUID:\s+(GPU-[0-9a-f-]+)\s*$", re.MULTILINE)
 NONE_FOUND = "No devices were found"
 LISTED_CARD = re.compile(r"GPU \d+: .*\(UUID: (?P<uuid>GPU-[^)]+)\)")
 LISTED_INSTANCE = re.compile(r"\s+MIG (?P<profile>\S+)\s+Device\s+\d+: \(UUID: (?P<uuid>MIG-[^)]+)\)")
@@ -62,9 +66,9 @@ def read(ask: Ask = ask) -> Facts:
 
     A card is ``{index: int, uuid: str, name: str, memory_mb: int, driver: str, bus: str, mig: bool, instances:
     [{profile: "1g.10gb", uuid: "MIG-…"}]}``; ``memory_mb`` (MiB) is 0 where the driver does not tell, ``bus`` is
-    written as lspci does. A fault is ``{card: str | None, what: str, cure: str, reboot: bool}``: ``card`` is the UUID,
-    else the bus, else the number that the driver names it by, ``None`` when it is about the driver as a whole; ``what``
-    and ``cure`` are clauses; ``reboot`` tells that a reboot usually mends it.
+    written as lspci does. A fault is ``{card: str | None, what: str, cure: str, reboot: bool}``: ``card`` is the UUID
+    where anything still tells it, else the bus, else the number that the driver names it by, ``None`` when it is about
+    the driver as a whole; ``what`` and ``cure`` are clauses; ``reboot`` tells that a reboot usually mends it.
     """
     answer = ask(*QUERY)
     cards, faults = _table(answer.output)
@@ -79,24 +83,41 @@ def read(ask: Ask = ask) -> Facts:
         # Without their instances the cards would seem to have left the pool.
         return {"cards": [], "faults": [*faults, _driver_fault(answer)]}
     if faults:
-        more, silent = _one_by_one(ask, listed.keys() - {card["uuid"] for card in cards}, faults)
-        cards, faults = cards + more, faults + silent
+        more, faults = _one_by_one(ask, listed.keys() - {card["uuid"] for card in cards}, faults)
+        cards += more
     cards = [{**card, "instances": listed.get(card["uuid"], [])} for card in cards]
     return {"cards": sorted(cards, key=lambda card: card["index"]), "faults": [*faults, *_uncut(cards)]}
 
 
-def _one_by_one(ask: Ask, uuids: t.Iterable[str], known: list[Facts]) -> tuple[list[Facts], list[Facts]]:
-    """Ask for the cards that a lost one kept out of the answer; return them, and faults that are not ``known``."""
-    names = {fault["card"] for fault in known}
+def _one_by_one(ask: Ask, uuids: t.Iterable[str], faults: list[Facts]) -> tuple[list[Facts], list[Facts]]:
+    """Ask for the cards that a lost one kept out of the answer; return them, and all faults, by UUID where it is known.
+
+    The driver may go on listing a lost card, and its own answer then tells which one it is.
+    """
+    by_card = {fault["card"] or fault["what"]: fault for fault in faults}
     cards: list[Facts] = []
-    silent: list[Facts] = []
-    for uuid in sorted(set(uuids) - names):
-        found, faults = _table(ask(f"--id={uuid}", *QUERY).output)
+    for uuid in sorted(set(uuids) - by_card.keys()):
+        found, said = _table(ask(f"--id={uuid}", *QUERY).output)
         cards += found
-        # The driver may go on listing the lost card itself.
-        if not found and names.isdisjoint(fault["card"] for fault in faults):
-            silent.append(_lost(uuid, "no answer"))
-    return cards, silent
+        lost = next((fault["card"] for fault in said if fault["card"] in by_card), None)
+        if lost:
+            by_card[lost] = _named(by_card[lost], uuid)
+        elif not found:
+            by_card[uuid] = _lost(uuid, "no answer")
+    return cards, [_named(fault, uuid_at(fault["card"] or "")) for fault in by_card.values()]
+
+
+def _named(fault: Facts, uuid: str) -> Facts:
+    """Return a fault that names its card by bus with the card's UUID instead, where there is one."""
+    bus = fault["card"] or ""
+    return {**fault, "card": uuid, "what": f"at {bus} {fault['what']}"} if uuid and bus_of(bus) else fault
+
+
+def uuid_at(bus: str) -> str:
+    """Return the UUID of the card at a bus address as the kernel module remembers it; empty when it does not."""
+    path = PROC / bus / "information"
+    match = REMEMBERED.search(path.read_text()) if bus and path.exists() else None
+    return match[1] if match else ""
 
 
 def bus_of(text: str) -> str:
@@ -153,9 +174,8 @@ def _is_error(cell: str) -> bool:
 def _lost_row(cells: list[str]) -> Facts:
     index, uuid, bus = cells[0], cells[1], bus_of(cells[5])
     why = next(filter(_is_error, cells), "no UUID").strip("[]")
-    if uuid.startswith("GPU-"):
-        return _lost(uuid, f"at {bus}: {why}" if bus else why)
-    return _lost(bus or f"GPU{index}", why)
+    known = uuid if uuid.startswith("GPU-") else ""
+    return _named(_lost(bus or known or f"GPU{index}", why), known)
 
 
 def _listing(output: str) -> dict[str, list[Facts]]:

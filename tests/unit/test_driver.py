@@ -36,6 +36,7 @@ def test_a_reboot_mends_a_fresh_driver_and_the_faults_that_say_so() -> None:
         {"card": "GPU-2", "what": "is hot", "cure": "x", "reboot": False},
     ]
     assert reboot_reasons({**fresh, "card_faults": faults}, []) == ["card GPU-1 is off the bus"]
+    assert reboot_reasons({**fresh, "card_faults": faults}, [], ["GPU-1"]) == []
     assert reboot_reasons({}, ["nvidia-driver"]) == []
 
 

@@ -144,6 +144,7 @@ def test_a_driver_that_shows_no_card(code: int | None, output: str, words: str, 
         ),
         ("Unable to determine the device handle for GPU2: Unknown Error", "GPU2", "Unknown Error"),
         (f"1, {B}, [GPU is lost], [GPU is lost], 570.86.15, 00000000:C1:00.0, [GPU is lost]", B, "GPU is lost"),
+        (f"1, {B}, [GPU is lost], [GPU is lost], 570.86.15, [GPU is lost], [GPU is lost]", B, "GPU is lost"),
         ("1, [Unknown Error], X, [Unknown Error], 5, 00000000:C1:00.0, [N/A]", "0000:c1:00.0", "Unknown Error"),
     ],
 )
@@ -164,11 +165,25 @@ def test_a_lost_card_is_named_and_the_others_go_on(line: str, card: str, why: st
 LOST_B = "Unable to determine the device handle for GPU 0000:C1:00.0: Unknown Error\n"
 
 
-def test_a_lost_card_that_is_still_listed_is_one_fault() -> None:
+def test_a_lost_card_that_is_still_listed_is_one_fault_with_its_uuid() -> None:
     listing = f"{LISTED_A}GPU 1: NVIDIA RTX A6000 (UUID: {B})\n"
     found = gpus.read(smi(Answer(255, LOST_B), listing=listing, single={A: ROW_A, B: LOST_B}))
     assert found["cards"] == [CARD_A]
-    assert [fault["card"] for fault in found["faults"]] == ["0000:c1:00.0"]
+    (fault,) = found["faults"]
+    assert (fault["card"], fault["what"]) == (B, "at 0000:c1:00.0 does not answer (Unknown Error)")
+
+
+@pytest.mark.parametrize(("remembered", "card"), [(B, B), ("GPU-????????-????-????-????-????????????", "0000:c1:00.0")])
+def test_the_kernel_may_remember_which_card_is_lost(
+    remembered: str, card: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpus, "PROC", tmp_path)
+    (tmp_path / "0000:c1:00.0").mkdir()
+    text = f"Model: \t\t NVIDIA RTX A6000\nIRQ:   \t\t 172\nGPU UUID: \t {remembered}\nBus Type: \t PCIe\n"
+    (tmp_path / "0000:c1:00.0" / "information").write_text(text)
+    (fault,) = gpus.read(smi(Answer(255, LOST_B), listing=LISTED_A, single={A: ROW_A}))["faults"]
+    assert fault["card"] == card
+    assert "0000:c1:00.0" in f"{fault['card']} {fault['what']}"
 
 
 def test_a_card_that_gives_no_answer_of_its_own_is_told() -> None:

@@ -183,6 +183,12 @@ def test_a_fault_is_one_sentence_with_host_card_and_cure() -> None:
     assert str(only(findings("gpu2", seen))) == "gpu2 · card 0000:0b:00.0 — does not answer; reboot the host"
 
 
+def test_a_card_that_is_known_to_be_sick_is_excluded_without_a_word() -> None:
+    seen = {"card_faults": [{**LOST, "card": "GPU-sick"}]}
+    assert findings("gpu2", seen, {"gpu_exclude": ["GPU-sick"]}) == []
+    assert only(findings("gpu2", seen)).key == "card GPU-sick"
+
+
 def test_a_lost_card_stops_nobody() -> None:
     seen = {"cards": [card("GPU-14-0")], "card_faults": [LOST]}
     found = findings("gpu2", seen, {"gpu_exclude": ["GPU-14-1"]})
