@@ -15,8 +15,10 @@ PROJECT = Path(__file__).resolve().parents[1]
 ansible.module_utils.__path__.append(str(PROJECT / "module_utils"))
 
 from ansible.module_utils.swarmhub import (  # noqa: E402 - found by way of the path above
+    card_kinds,
     cluster,
     differences,
+    driver,
     findings,
     inventory,
     looks,
@@ -25,6 +27,7 @@ from ansible.module_utils.swarmhub import (  # noqa: E402 - found by way of the 
     profiles,
     secrets,
     seed_strings,
+    waits,
 )
 from ansible.module_utils.swarmhub.host_state import FINGERPRINT_KEY, fingerprint  # noqa: E402
 
@@ -116,21 +119,27 @@ class FilterModule:
             "swarmhub_address": cluster.address_within,
             "swarmhub_apt_sources": apt_sources,
             "swarmhub_ca_files": ca_files,
+            "swarmhub_card_changes": card_kinds.changes,
             "swarmhub_check_hosts": check_hosts,
             "swarmhub_check_inventory": check_inventory,
-            "swarmhub_differences": differences.differences,
+            "swarmhub_compare": waits.compare,
             "swarmhub_docker_config": docker_config,
             "swarmhub_fingerprints": fingerprints,
+            "swarmhub_generic_resources": card_kinds.generic_resources,
+            "swarmhub_header_packages": driver.header_packages,
             "swarmhub_images_for": cluster.images_for,
             "swarmhub_images_to_build": cluster.images_to_build,
+            "swarmhub_kinds": card_kinds.kinds,
             "swarmhub_labels": cluster.node_labels,
             "swarmhub_profiles": profiles.normalise_profiles,
+            "swarmhub_reboot_reasons": driver.reboot_reasons,
             "swarmhub_registry_auth": registry_auth,
             "swarmhub_wanted_nodes": cluster.wanted_nodes,
             "swarmhub_images": lambda registry, settings: cluster.images(PROJECT, registry, settings),
             "swarmhub_kept_secrets": kept_secrets,
             "swarmhub_names": differences.names,
             "swarmhub_no_answer": cluster.unreachable_message,
+            "swarmhub_pending": waits.pending,
             "swarmhub_probe_profiles": probe_nodes.probe_profiles,
             "swarmhub_probe_table": probe_report.table,
             "swarmhub_secrets_mismatch": lambda values, directory, kept: secrets.mismatch(
@@ -141,4 +150,6 @@ class FilterModule:
             "swarmhub_sentences": differences.sentences,
             "swarmhub_silent": silent,
             "swarmhub_states": states,
+            "swarmhub_swarm_resource": card_kinds.swarm_resource,
+            "swarmhub_uuids": card_kinds.uuids,
         }

@@ -22,7 +22,7 @@ options:
   sysctls: {description: Kernel settings., type: list, elements: str, default: []}
   secrets_dir: {description: Directory whose files are fingerprinted., type: path}
   cards:
-    description: Ask the driver for its cards and the container toolkit for its C(swarm-resource).
+    description: Ask the driver for its cards, as module gpu_info does, and the toolkit for its C(swarm-resource).
     type: bool
     default: false
   exports: {description: Ask the NFS server what it exports., type: bool, default: false}

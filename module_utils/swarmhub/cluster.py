@@ -8,7 +8,8 @@ import typing as t
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ansible.module_utils.swarmhub.profiles import node_matches, slugify
+from ansible.module_utils.swarmhub import card_kinds
+from ansible.module_utils.swarmhub.profiles import DISCOVERED_LABELS, node_matches
 
 Facts = Mapping[str, t.Any]
 
@@ -80,21 +81,14 @@ def images_to_build(references: Mapping[str, str], settings: Facts, present: Ite
     return [name for name, reference in references.items() if not settings.get(name) and reference not in there]
 
 
-def gpu_labels(cards: Iterable[Facts]) -> dict[str, str]:
-    """Return what the cards of a host say as labels; a model only where all are of one."""
-    found = list(cards)
-    if not found:
-        return {}
-    models = {slugify(str(card["name"]).removeprefix("NVIDIA ")) for card in found}
-    return {
-        **({"gpu_model": models.pop()} if len(models) == 1 else {}),
-        "gpu_count": str(len(found)),
-        "gpu_memory_gb": str(min(round(card["memory_mb"] / 1024) for card in found)),
-    }
-
-
 def node_labels(groups: Iterable[str], variables: Facts, cards: Iterable[Facts] = ()) -> dict[str, str]:
-    """Return the labels of a node: ``calculation_type`` (by group unless set), its ``node_labels``, and its cards'."""
+    """Return the labels of a node: ``calculation_type`` (by group unless set), its ``node_labels``, and its cards'.
+
+    Args:
+        groups: the host's groups.
+        variables: the host's, ``gpu_exclude`` and ``gpu_shared`` among them.
+        cards: all cards of the host, as the look found them.
+    """
     mine = set(groups)
     kind = variables.get("calculation_type") or (
         "gpu" if "gpu_workers" in mine else "cpu" if "cpu_workers" in mine else ""
@@ -103,34 +97,39 @@ def node_labels(groups: Iterable[str], variables: Facts, cards: Iterable[Facts] 
     return {
         **({str(name): str(value) for name, value in own.items()} if isinstance(own, Mapping) else {}),
         **({"calculation_type": str(kind)} if kind else {}),
-        **gpu_labels(cards),
+        **card_kinds.labels(cards, **kept_out(variables)),
     }
 
 
-def pooled_cards(variables: Facts) -> list[Facts]:
-    """Return the host's cards without those that ``gpu_exclude`` keeps out of the pool."""
-    excluded = variables.get("gpu_exclude") or []
-    return [card for card in variables["node_state"].get("cards", []) if card["uuid"] not in excluded]
+def kept_out(variables: Facts) -> dict[str, list[str]]:
+    """Return what a host's variables keep out of the pool of cards, as card_kinds takes it."""
+    return {key: list(variables.get(f"gpu_{key}") or []) for key in ("exclude", "shared")}
 
 
 def wanted_nodes(hosts: Iterable[str], hostvars: Mapping[str, Facts]) -> list[dict[str, t.Any]]:
-    """Return the nodes as module swarm_nodes takes them; hosts that were not looked at are left as they are."""
+    """Return the nodes as module swarm_nodes takes them; hosts that were not looked at are left as they are.
+
+    An engine whose restart waits for its notebooks still hands out the cards that it was started with, so what labels
+    say of the cards stays as it is until then, and a card is never both somebody's own and shared.
+    """
     nodes = []
     for host in hosts:
         variables = hostvars[host]
         if not variables.get("node_state"):
             continue
         groups = variables["group_names"]
-        cards = pooled_cards(variables) if "gpu_workers" in groups else []
+        cards = variables["node_state"].get("cards", []) if "gpu_workers" in groups else []
+        pool = card_kinds.kinds(cards, **kept_out(variables))
+        waits = variables.get("node_waits")
+        labels: dict[str, str | None] = {**dict.fromkeys(DISCOVERED_LABELS), **node_labels(groups, variables, cards)}
         node: dict[str, t.Any] = {
             "node_id": variables["swarm_node_id"],
             "name": host,
-            "labels": node_labels(groups, variables, cards),
+            "labels": {name: value for name, value in labels.items() if not waits or name not in DISCOVERED_LABELS},
             "role": "manager" if "managers" in groups else "worker",
         }
-        # An engine whose restart waits for its notebooks still shows the cards that it was started with.
-        if cards and not variables.get("docker_engine_waits"):
-            node["generic_resources"] = {"GPU": [card["uuid"] for card in cards]}
+        if pool and not waits:
+            node["generic_resources"] = pool
         nodes.append(node)
     return nodes
 

@@ -2,14 +2,17 @@
 
 A role declares what it owns as plain data, all keys optional::
 
-    packages: [docker.io]                  installed, whatever the version
+    packages: [docker.io, x=1.2-1]         installed, whatever the version; or exactly this one, older or newer
+    package_patterns: [linux-headers-*]    packages whose name is known only after the look
     held: [docker.io]                      not upgraded behind our back (apt-mark hold)
     directories: [{path, mode, owner, group}]
-    files: [{path, content, mode, owner, group}]   or {path, absent: true}
+    files: [{path, content, mode, owner, group}]   or {path, absent: true}; ``because`` tells why a content is new
     units: [{name, enabled, active, after: [paths]}]   restarted when a file in ``after`` is younger than the process
     sysctls: {name: value}
     look_also: [patterns]                  files whose path is known only after the look
     facts: {sentence: bool}                anything else: the sentence is what is wrong while the value is false
+    reboot: [sentences]                    what is wrong and only a reboot settles
+    when_idle: [names]                     which packages, files and units disturb running notebooks (waits.py)
 """
 
 from __future__ import annotations
@@ -21,14 +24,20 @@ from collections.abc import Mapping
 Owned = Mapping[str, t.Any]
 State = Mapping[str, t.Any]
 
-KINDS = ("packages", "held", "directories", "files", "units", "restart", "sysctls", "facts")
+KINDS = ("packages", "held", "directories", "files", "units", "restart", "sysctls", "facts", "reboot")
+
+
+def package_name(wanted: str) -> str:
+    """Return the name in ``name`` or ``name=version``, the form that apt takes (apt-get(8))."""
+    return wanted.partition("=")[0]
 
 
 def names(owned_by_role: Mapping[str, Owned]) -> dict[str, list[str]]:
     """Return what host_state must be asked about: names only, never a content."""
     wanted: dict[str, set[str]] = {key: set() for key in ("packages", "files", "units", "sysctls")}
     for owned in owned_by_role.values():
-        wanted["packages"].update(owned.get("packages", []), owned.get("held", []))
+        wanted["packages"].update(map(package_name, owned.get("packages", [])), owned.get("held", []))
+        wanted["packages"].update(owned.get("package_patterns", []))
         wanted["files"].update(entry["path"] for kind in ("files", "directories") for entry in owned.get(kind, []))
         wanted["files"].update(owned.get("look_also", []))
         for unit in owned.get("units", []):
@@ -36,6 +45,13 @@ def names(owned_by_role: Mapping[str, Owned]) -> dict[str, list[str]]:
             wanted["files"].update(unit.get("after", []))
         wanted["sysctls"].update(owned.get("sysctls", {}))
     return {key: sorted(value) for key, value in wanted.items()}
+
+
+def _package_reason(wanted: str, installed: State) -> str:
+    name, _, version = wanted.partition("=")
+    if name not in installed:
+        return "not installed"
+    return f"instead of {installed[name]['version']}" if version not in ("", installed[name]["version"]) else ""
 
 
 def _file_reasons(entry: Owned, found: State | None) -> list[str]:
@@ -53,7 +69,7 @@ def _file_reasons(entry: Owned, found: State | None) -> list[str]:
         if found[key] != wanted
     ]
     if "content" in entry and found["sha256"] != hashlib.sha256(str(entry["content"]).encode()).hexdigest():
-        reasons.append("content differs")
+        reasons.append("content differs" + (f" ({entry['because']})" if entry.get("because") else ""))
     return reasons
 
 
@@ -78,7 +94,7 @@ def of_role(owned: Owned, state: State) -> dict[str, dict[str, str]]:
     """Return ``{kind: {name: reason}}`` of all that differs, every kind present."""
     found: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
     installed = state["packages"]
-    found["packages"] = {name: "not installed" for name in owned.get("packages", []) if name not in installed}
+    found["packages"] = {name: why for name in owned.get("packages", []) if (why := _package_reason(name, installed))}
     found["held"] = {
         name: "not held" for name in owned.get("held", []) if not installed.get(name, {}).get("held", False)
     }
@@ -95,6 +111,7 @@ def of_role(owned: Owned, state: State) -> dict[str, dict[str, str]]:
         if state["sysctls"].get(name) != str(value):
             found["sysctls"][name] = f"{state['sysctls'].get(name)}, not {value}"
     found["facts"] = {sentence: "" for sentence, holds in owned.get("facts", {}).items() if not holds}
+    found["reboot"] = dict.fromkeys(owned.get("reboot", []), "")
     return found
 
 

@@ -24,13 +24,16 @@ import typing as t
 from pathlib import Path
 from urllib.parse import quote
 
+from ansible.module_utils.swarmhub import gpus
+from ansible.module_utils.swarmhub.boot_state import boot_time, booted, components
 from ansible.module_utils.swarmhub.engine import EngineError
-from ansible.module_utils.swarmhub.swarm import Standing
+from ansible.module_utils.swarmhub.swarm import Standing, named_resources
 
 Facts = dict[str, t.Any]
 
 ENGINE_SOCKET = "/var/run/docker.sock"
 COMMAND_TIMEOUT = 20  # seconds; a look that hangs is worse than one that fails
+USERSPACE = ("systemctl", "show", "--value", "--property=UserspaceTimestampMonotonic")
 TOOLKIT_CONFIG = Path("/etc/nvidia-container-runtime/config.toml")
 ENABLED = ("enabled", "enabled-runtime", "static", "alias", "generated", "indirect")
 # The secret whose value keys the fingerprints of all others: without it a fingerprint says nothing about a password.
@@ -47,12 +50,20 @@ def run(*command: str) -> str:
 
 
 def packages(names: list[str]) -> Facts:
-    """Return ``{name: {"version": str, "held": bool}}`` of those that are fully installed."""
+    """Return ``{name: {"version": str, "held": bool, "since": float}}`` of those that are fully installed.
+
+    ``since`` is when this version was installed, in Unix seconds. A name may be a pattern of dpkg-query(1).
+    """
     if not names:
         return {}
-    output = run("dpkg-query", "-W", "-f", "${Package}\t${Version}\t${db:Status-Want}\t${db:Status-Status}\n", *names)
+    fields = ("Package", "Version", "db:Status-Want", "db:Status-Status", "db-fsys:Last-Modified")
+    output = run("dpkg-query", "-W", "-f", "\t".join(f"${{{field}}}" for field in fields) + "\n", *names)
     rows = (line.split("\t") for line in output.splitlines())
-    return {row[0]: {"version": row[1], "held": row[2] == "hold"} for row in rows if row[3] == "installed"}
+    return {
+        row[0]: {"version": row[1], "held": row[2] == "hold", "since": float(row[4] or 0)}
+        for row in rows
+        if row[3] == "installed"
+    }
 
 
 def owner_name(uid: int) -> str:
@@ -96,11 +107,6 @@ def files(paths: list[str]) -> Facts:
     return found
 
 
-def boot_time() -> float:
-    """Return when the kernel's monotonic clock was zero, in Unix seconds."""
-    return time.time() - time.clock_gettime(time.CLOCK_MONOTONIC)
-
-
 def units(names: list[str]) -> Facts:
     """Return ``{name: {"enabled": bool, "active": bool, "since": float}}``; ``since`` in Unix seconds, 0 for never."""
     if not names:
@@ -108,7 +114,7 @@ def units(names: list[str]) -> Facts:
     output = run(
         "systemctl", "show", "--no-pager", "-p", "Id,UnitFileState,ActiveState,ActiveEnterTimestampMonotonic", *names
     )
-    booted = boot_time()
+    kernel_start = boot_time()
     found: Facts = {}
     for name, block in zip(names, output.strip().split("\n\n"), strict=False):
         values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
@@ -116,7 +122,7 @@ def units(names: list[str]) -> Facts:
         found[name] = {
             "enabled": values.get("UnitFileState", "") in ENABLED,
             "active": values.get("ActiveState") == "active",
-            "since": booted + entered if entered else 0.0,
+            "since": kernel_start + entered if entered else 0.0,
         }
     return found
 
@@ -161,7 +167,7 @@ class LocalEngine:
 
 
 def engine() -> Facts | None:
-    """Return version, images by name, number of running notebooks, and swarm membership; ``None`` without an engine.
+    """Return version, images, running notebooks, advertised resources and swarm membership; ``None`` without an engine.
 
     Docker Engine API: ``GET /version``, ``GET /info``, ``GET /images/json``, ``GET /containers/json``.
     """
@@ -174,13 +180,15 @@ def engine() -> Facts | None:
         images = {tag for image in local.request("GET", "/images/json") for tag in image.get("RepoTags") or []}
         notebooks = local.request("GET", "/containers/json?filters=" + quote(json.dumps({"label": ["swarmhub.user"]})))
         standing = Standing.read(local)
-        cluster = local.request("GET", "/info")["Swarm"].get("Cluster") or {}
+        info = local.request("GET", "/info")
     except EngineError:
         return None
+    cluster = info["Swarm"].get("Cluster") or {}
     return {
         "version": version,
         "images": sorted(images),
         "notebooks": len(notebooks),
+        "advertised": named_resources(info),
         "swarm": {
             "state": standing.state,
             "node_id": standing.node_id,
@@ -193,17 +201,18 @@ def engine() -> Facts | None:
     }
 
 
-def cards() -> list[Facts]:
-    """Return the cards that the driver shows, in its order: ``uuid``, ``name`` and ``memory_mb``."""
-    output = run("nvidia-smi", "--query-gpu=uuid,name,memory.total", "--format=csv,noheader,nounits")
-    rows = [[cell.strip() for cell in line.split(",")] for line in output.splitlines() if line.strip()]
-    return [{"uuid": row[0], "name": row[1], "memory_mb": int(float(row[2]))} for row in rows if len(row) == 3]
-
-
 def swarm_resource() -> str:
     """Return the container toolkit's ``swarm-resource``, empty while it is unset or commented out."""
     text = TOOLKIT_CONFIG.read_text() if TOOLKIT_CONFIG.exists() else ""
     match = re.search(r'^swarm-resource\s*=\s*"([^"]*)"', text, re.M)
+    return match.group(1) if match else ""
+
+
+def toolkit_mode() -> str:
+    """Return the container toolkit's ``mode`` (``auto``, ``legacy``, …), empty while it is unset or commented out."""
+    text = TOOLKIT_CONFIG.read_text() if TOOLKIT_CONFIG.exists() else ""
+    table = re.search(r"^\[nvidia-container-runtime\]\n(.*?)(?=^\[|\Z)", text, re.M | re.S)
+    match = re.search(r'^\s*mode\s*=\s*"([^"]*)"', table.group(1), re.M) if table else None
     return match.group(1) if match else ""
 
 
@@ -282,9 +291,17 @@ def look(names: Facts) -> Facts:
         "sysctls": sysctls(names["sysctls"]),
         "engine": engine(),
         "secrets": fingerprints(names["secrets_dir"]) if names["secrets_dir"] else {},
-        "cards": cards() if names["cards"] else [],
+        "cards": [],
+        "card_faults": [],
         "swarm_resource": swarm_resource() if names["cards"] else "",
+        "toolkit_mode": toolkit_mode() if names["cards"] else "",
+        "kernel": platform.release(),
+        "booted": booted(run(*USERSPACE)) if names["cards"] else 0.0,
+        "components": components() if names["cards"] else [],
     }
+    if names["cards"]:
+        seen = gpus.read()
+        state |= {"cards": seen["cards"], "card_faults": seen["faults"]}
     if names["firewall"]:
         state["firewall_intact"] = firewall_intact(names["firewall"]["table"], names["firewall"]["loaded"])
     if names["exports"]:

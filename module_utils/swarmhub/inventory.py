@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ansible.module_utils.swarmhub import address_plan, profiles, specs
+from ansible.module_utils.swarmhub import address_plan, card_findings, profiles, specs, toolkit
 from ansible.module_utils.swarmhub.cluster import node_labels
 from ansible.module_utils.swarmhub.findings import HOSTS_FILE, VARIABLES_FILE, Finding, nearest
 
@@ -210,13 +210,20 @@ def check_profiles(inventory: Inventory) -> Iterator[Finding]:
     gpu_workers = inventory.groups.get("gpu_workers", [])
     for index, profile in enumerate(wanted):
         place, gpus, constraints = f"hub_profiles[{index}]", profile.get("gpus"), profile.get("constraints", [])
+        shared = profile.get("gpu_shared")
         if gpus and not gpu_workers:
             what = f"{profile['display_name']} asks for cards and there is no GPU worker"
             yield _finding(what, "put a host under gpu_workers, or drop gpus", f"{place}.gpus")
             continue
-        nodes = gpu_workers if gpus else inventory.members()
+        sharing = [host for host in gpu_workers if inventory.hosts[host].get("gpu_shared")]
+        if shared and not sharing:
+            what = f"{profile['display_name']} asks for shared cards and no GPU worker has any"
+            cure = "list cards in gpu_shared of a host, or drop it"
+            yield _finding(what, cure, f"{place}.gpu_shared")
+            continue
+        nodes = sharing if shared else gpu_workers if gpus else inventory.members()
         if nodes and not any(profiles.node_matches(constraints, inventory.labels(host)) for host in nodes):
-            which = "GPU worker" if gpus else "node"
+            which = "GPU worker with shared cards" if shared else "GPU worker" if gpus else "node"
             what = f"no {which} has {' and '.join(constraints)}, which {profile['display_name']} asks for"
             cure = "correct it, or set calculation_type or node_labels of a host"
             yield _finding(what, cure, f"{place}.constraints")
@@ -243,7 +250,9 @@ RULES = (
     check_database,
     check_settings,
     check_labels,
+    card_findings.check_lists,
     check_profiles,
+    toolkit.check_wanted,
     check_names,
 )
 

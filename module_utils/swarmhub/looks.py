@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 import statistics
 import typing as t
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from ansible.module_utils.swarmhub import address_plan, profiles
+from ansible.module_utils.swarmhub.card_findings import check_cards, check_profile
+from ansible.module_utils.swarmhub.driver import cards_are_to_come, check_driver
 from ansible.module_utils.swarmhub.findings import HOSTS_FILE, VARIABLES_FILE, Finding
 from ansible.module_utils.swarmhub.inventory import Inventory, Variables
+from ansible.module_utils.swarmhub.toolkit import check_installed
+from ansible.module_utils.swarmhub.versions import Version, version
 
 Look = Mapping[str, t.Any]
 Looks = Mapping[str, Look]
-Version = tuple[int, ...]
 
 TESTED = {("debian", "12"), ("debian", "13")}
 WRITTEN_FOR = {("ubuntu", "22.04"), ("ubuntu", "24.04")}
@@ -25,12 +27,6 @@ CLOCK_TOLERANCE = 30  # seconds; hosts are looked at one batch after the other
 DOCKER_DIRECTORY = "/var/lib/docker"
 LITTLE_DISK = 10 * 1024  # MiB
 NO_DISK = 2 * 1024  # MiB
-
-
-def version(text: str) -> Version:
-    """Return the leading numbers of a version such as ``26.1.5+dfsg1``."""
-    match = re.match(r"\d+(?:\.\d+)*", text)
-    return tuple(int(number) for number in match[0].split(".")) if match else ()
 
 
 def check_distributions(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
@@ -132,48 +128,22 @@ def check_membership(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
         yield Finding(what, "take it out of that swarm first (docker swarm leave)", "swarm", host)
 
 
-def usable_cards(inventory: Inventory, host: str, look: Look) -> list[str]:
-    """Return the UUIDs of the cards that notebooks may get."""
-    excluded = inventory.hosts[host].get("gpu_exclude") or []
-    return [card["uuid"] for card in look["cards"] if card["uuid"] not in excluded]
-
-
-def check_cards(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
-    """GPU workers without cards, and excluded cards that are not there."""
-    for host in inventory.groups.get("gpu_workers", []):
-        if host not in looks or _driver_is_to_come(inventory, host, looks[host]):
-            continue
-        cards = [card["uuid"] for card in looks[host]["cards"]]
-        if not cards:
-            cure = "install the driver (gpu_driver_packages), or move the host to cpu_workers"
-            yield Finding("shows no card", cure, "gpu_workers", host, HOSTS_FILE)
-        for uuid in inventory.hosts[host].get("gpu_exclude") or [] if cards else []:
-            if uuid not in cards:
-                cure = f"it has {', '.join(cards)}"
-                yield Finding(f"{uuid} is no card of this host", cure, "gpu_exclude", host, HOSTS_FILE)
-
-
-def _driver_is_to_come(inventory: Inventory, host: str, look: Look) -> bool:
-    wanted = inventory.hosts[host].get("gpu_driver_packages") or []
-    return any(name not in look["packages"] for name in wanted)
-
-
 def check_sizes(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
-    """Profiles that ask for more than any node that they fit on has (``gpu_model`` is not judged)."""
+    """Profiles that ask for more than any node that they fit on has: cards of one kind, memory, cores."""
     wanted = inventory.settings["hub_profiles"]
     for index, profile in enumerate([] if profiles.check_profiles(wanted) else wanted):
-        group = inventory.groups.get("gpu_workers", []) if profile.get("gpus") else inventory.members()
+        wants_cards = profile.get("gpus") or profile.get("gpu_shared")
+        group = inventory.groups.get("gpu_workers", []) if wants_cards else inventory.members()
         constraints = profile.get("constraints", [])
         nodes = [host for host in group if profiles.node_matches(constraints, inventory.labels(host))]
         # A host that was not looked at may be the one that has it.
-        if not nodes or any(host not in looks or _driver_is_to_come(inventory, host, looks[host]) for host in nodes):
+        if not nodes or any(host not in looks or cards_are_to_come(inventory, host, looks[host]) for host in nodes):
             continue
         override = profile.get("spawner_override", {})
-        cards = max(len(usable_cards(inventory, host, looks[host])) for host in nodes)
+        yield from check_profile(inventory, looks, f"hub_profiles[{index}]", profile, nodes)
         memory, cpus = (max(looks[host][key] for host in nodes) for key in ("memory_mb", "cpus"))
         limit, guarantee = (profiles.size_bytes(override.get(f"mem_{part}")) / 2**20 for part in ("limit", "guarantee"))
         asked: list[tuple[str, float, float, str, t.Literal["error", "warning"]]] = [
-            ("gpus", profile.get("gpus", 0), cards, "cards", "error"),
             ("spawner_override.mem_guarantee", guarantee, memory, "MB of memory", "error"),
             # A limit that no notebook can reach does no harm, and a machine sold with 32 GB shows a little less.
             ("spawner_override.mem_limit", limit, memory, "MB of memory", "warning"),
@@ -187,7 +157,16 @@ def check_sizes(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
                 yield Finding(what, "ask for less", f"hub_profiles[{index}].{key}", "", VARIABLES_FILE, severity)
 
 
-RULES = (check_membership, check_distributions, check_addresses, check_basics, check_cards, check_sizes)
+RULES = (
+    check_membership,
+    check_distributions,
+    check_addresses,
+    check_basics,
+    check_driver,
+    check_cards,
+    check_installed,
+    check_sizes,
+)
 
 
 def check_hosts(

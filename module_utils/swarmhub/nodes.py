@@ -12,7 +12,7 @@ import typing as t
 from ansible.module_utils.swarmhub.engine import Engine, EngineError
 from ansible.module_utils.swarmhub.node_change import Change, Json, Wish, hostname, reachable, view
 from ansible.module_utils.swarmhub.node_guards import check_constraints, check_quorum, occupying, running_services
-from ansible.module_utils.swarmhub.swarm import Refused, update, wait_for
+from ansible.module_utils.swarmhub.swarm import Refused, named_resources, update, wait_for
 
 
 def settle(engine: Engine, wanted: t.Mapping[str, t.Any], *, check_mode: bool = False) -> Json:
@@ -143,13 +143,8 @@ def _lags(wish: Wish, node: Json | None, tasks: list[Json]) -> t.Iterator[str]:
 
 
 def advertised(node: Json) -> dict[str, list[str]]:
-    """Return the named generic resources of a node, ids by kind."""
-    shown: dict[str, list[str]] = {}
-    for resource in node["Description"].get("Resources", {}).get("GenericResources") or []:
-        named = resource.get("NamedResourceSpec")
-        if named:
-            shown.setdefault(named["Kind"], []).append(named["Value"])
-    return {kind: sorted(ids) for kind, ids in shown.items()}
+    """Return the named generic resources of a node, sorted ids by kind."""
+    return named_resources(node["Description"].get("Resources") or {})
 
 
 def _stale(nodes: dict[str, Json], wishes: list[Wish]) -> list[Json]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible.module_utils.swarmhub.card_kinds import kinds_of
+from ansible.module_utils.swarmhub.swarm import named_resources
+
 Json = t.Any
 
 # https://github.com/moby/swarmkit/blob/master/manager/constraint/constraint.go
@@ -15,7 +18,7 @@ def probe_profiles(profiles: t.Iterable[dict[str, Json]], nodes: list[Json]) -> 
     """Return hub_probe's ``profiles``: slug, cards, and the host names of the nodes that the profile fits, sorted.
 
     Args:
-        profiles: normalised profiles (``slug``, ``gpus``, ``gpu_model``, ``constraints``).
+        profiles: normalised profiles (``slug``, ``gpus``, ``gpu_model``, ``gpu_shared``, ``constraints``).
         nodes: what the engine's GET /nodes returns.
     """
     return [
@@ -29,22 +32,24 @@ def probe_profiles(profiles: t.Iterable[dict[str, Json]], nodes: list[Json]) -> 
 
 
 def fits(profile: dict[str, Json], node: Json) -> bool:
-    """Whether the node is ready and active, meets the profile's constraints and has as many cards as it asks for."""
-    constraints = list(profile.get("constraints") or [])
-    if model := profile.get("gpu_model"):
-        constraints.append(f"node.labels.gpu_model=={model}")
+    """Whether the node is ready and active, meets the profile's constraints and has the cards that it asks for."""
     return (
         node["Status"]["State"] == "ready"
         and node["Spec"]["Availability"] == "active"
-        and cards(node) >= profile.get("gpus", 0)
-        and all(met(constraint, node) for constraint in constraints)
+        and has_cards(profile, node)
+        and all(met(constraint, node) for constraint in profile.get("constraints") or [])
     )
 
 
-def cards(node: Json) -> int:
-    """How many cards the node offers, held or free."""
-    offered = node["Description"].get("Resources", {}).get("GenericResources") or []
-    return sum(each.get("NamedResourceSpec", {}).get("Kind") == "GPU" for each in offered)
+def has_cards(profile: dict[str, Json], node: Json) -> bool:
+    """Whether the node offers, held or free, as many cards of one kind (and of the model) as the profile asks for."""
+    wanted, model = profile.get("gpus", 0), profile.get("gpu_model") or ""
+    labels = node["Spec"].get("Labels") or {}
+    one_model = labels.get("gpu_model", "")
+    if profile.get("gpu_shared"):
+        return bool(labels.get("gpu_shared")) and (not model or one_model.casefold() == model.casefold())
+    offered = named_resources(node["Description"].get("Resources") or {})
+    return not wanted or any(len(offered[kind]) >= wanted for kind in kinds_of(model, offered, one_model))
 
 
 def met(constraint: str, node: Json) -> bool:

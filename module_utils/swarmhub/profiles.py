@@ -14,11 +14,12 @@ from ansible.module_utils.swarmhub.findings import VARIABLES_FILE, Finding, did_
 Profile = dict[str, t.Any]
 
 KEYS = (
-    "display_name", "slug", "description", "default", "spawner_override", "constraints", "gpus", "gpu_model", "groups",
+    "display_name", "slug", "description", "default", "spawner_override", "constraints", "gpus", "gpu_model",
+    "gpu_shared", "groups",
 )  # fmt: skip
 OVERRIDES = ("image", "cpu_limit", "cpu_guarantee", "mem_limit", "mem_guarantee", "shm_size", "environment")
 # Labels that a look at the cards sets; what the inventory says of them proves nothing.
-DISCOVERED_LABELS = ("gpu_model", "gpu_count")
+DISCOVERED_LABELS = ("gpu_model", "gpu_count", "gpu_memory_gb", "gpu_shared")
 LABEL_PREFIX = "node.labels."
 
 SLUG = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
@@ -117,6 +118,7 @@ def _is_constraints(value: t.Any) -> bool:
 
 
 Rule = tuple[Callable[[t.Any], bool], str]
+FLAG: Rule = (lambda value: isinstance(value, bool), "must be true or false")
 TEXT: Rule = (_is_text, "must be text; put it in quotes")
 CORES: Rule = (_is_cores, "must be a number of cores above 0, such as 2 or 0.5")
 BYTES: Rule = (_is_size, "must be a size such as 512M, 2G or 1.5G (K, M, G or T, in capitals, without B)")
@@ -124,11 +126,12 @@ RULES: dict[str, Rule] = {
     "display_name": TEXT,
     "slug": (lambda value: not value or bool(SLUG.fullmatch(str(value))), "must be a-z, 0-9 and hyphens, 40 at most"),
     "description": TEXT,
-    "default": (lambda value: isinstance(value, bool), "must be true or false"),
+    "default": FLAG,
     "spawner_override": (lambda value: isinstance(value, Mapping), f"must be a mapping of {', '.join(OVERRIDES)}"),
     "constraints": (_is_constraints, "must be a list of constraints such as node.labels.calculation_type==cpu (or !=)"),
     "gpus": (_is_count, "must be a whole number of cards, 0 or more"),
     "gpu_model": TEXT,
+    "gpu_shared": FLAG,
     "groups": (lambda value: isinstance(value, (list, tuple)) and all(map(_is_text, value)), "must be a list of names"),
     "image": TEXT,
     "cpu_limit": CORES,
@@ -177,8 +180,12 @@ def _check_one(index: int, profile: t.Any) -> Iterator[Finding]:
         yield _finding(f"{place}.display_name", "is missing", "write the name that people choose by")
     elif not slug_of(profile):
         yield _finding(f"{place}.slug", "cannot be made from the display name", "write a slug of a-z, 0-9 and hyphens")
-    if profile.get("gpu_model") and not profile.get("gpus"):
-        yield _finding(f"{place}.gpu_model", "asks for a model but for no card", "set gpus, or drop gpu_model")
+    if profile.get("gpu_model") and not profile.get("gpus") and not profile.get("gpu_shared"):
+        cure = "set gpus or gpu_shared, or drop gpu_model"
+        yield _finding(f"{place}.gpu_model", "asks for a model but for no card", cure)
+    if profile.get("gpu_shared") and profile.get("gpus"):
+        cure = "drop gpus to share, or gpu_shared for cards of one's own"
+        yield _finding(f"{place}.gpu_shared", "cannot be asked for together with gpus", cure)
 
 
 def check_profiles(profiles: t.Any) -> list[Finding]:
@@ -206,6 +213,7 @@ def check_profiles(profiles: t.Any) -> list[Finding]:
 def normalise_profiles(profiles: t.Any, default_image: str) -> list[Profile]:
     """Return the profiles with every key present, unique slugs, and exactly one default (the first unless one says so).
 
+    Only ``gpu_shared`` is there just where it is true, so that a hub that does not know it refuses it and nothing else.
     ``cpu_*`` are cores or ``None``; ``mem_*`` and ``shm_size`` are as written (``2G``) or ``None``; values in the
     environment are text. A profile without an image gets ``default_image``.
 
@@ -237,5 +245,6 @@ def _normalise(profile: Mapping[str, t.Any], default: bool, default_image: str) 
         ],
         "gpus": profile.get("gpus", 0),
         "gpu_model": profile.get("gpu_model", ""),
+        **({"gpu_shared": True} if profile.get("gpu_shared") else {}),
         "groups": list(profile.get("groups", [])),
     }

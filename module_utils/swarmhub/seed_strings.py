@@ -44,6 +44,8 @@ def _unsayable(place: str, profile: Profile, default: Profile) -> Iterator[tuple
         yield f"{place}.spawner_override.image", f"has a {separator!r} in it, which ends an image there"
     if profile["groups"]:
         yield f"{place}.groups", "there a profile is chosen by the user's name alone"
+    if profile.get("gpu_shared"):
+        yield f"{place}.gpu_shared", "there no card is shared"
     if override["shm_size"]:
         yield f"{place}.spawner_override.shm_size", "there is no such setting there"
     if profile is not default:

@@ -30,6 +30,15 @@ class Refused(Exception):
     """The wanted state cannot, or must not, be reached; the text says why and what to do about it."""
 
 
+def named_resources(holder: t.Mapping[str, t.Any]) -> dict[str, list[str]]:
+    """Return the named generic resources that an engine's ``/info`` or a node's resources hold, sorted ids by kind."""
+    found: dict[str, list[str]] = {}
+    for resource in holder.get("GenericResources") or []:
+        if named := resource.get("NamedResourceSpec"):
+            found.setdefault(named["Kind"], []).append(named["Value"])
+    return {kind: sorted(ids) for kind, ids in sorted(found.items())}
+
+
 def wait_for(look: t.Callable[[], T], done: t.Callable[[T], bool], timeout: float, pause: float = 0.5) -> T:
     """Look every ``pause`` seconds until ``done`` or until ``timeout`` seconds have gone; return the last look."""
     deadline = time.monotonic() + timeout

@@ -69,8 +69,8 @@ def test_labels_say_what_a_node_is_for_and_what_its_cards_are() -> None:
         "gpu_memory_gb": "48",
     }
     assert cluster.node_labels(["gpu_workers"], {"calculation_type": "jetson"})["calculation_type"] == "jetson"
-    mixed = cluster.gpu_labels([CARD, {**CARD, "name": "NVIDIA GeForce RTX 3090", "memory_mb": 24576}])
-    assert mixed == {"gpu_count": "2", "gpu_memory_gb": "24"}
+    kept = {"gpu_exclude": ["GPU-1"], "gpu_shared": ["GPU-2"]}
+    assert cluster.node_labels([], kept, [CARD, {**CARD, "uuid": "GPU-2"}])["gpu_shared"] == "GPU-2"
 
 
 def test_a_node_is_wanted_with_its_pooled_cards_unless_its_engine_waits() -> None:
@@ -82,9 +82,18 @@ def test_a_node_is_wanted_with_its_pooled_cards_unless_its_engine_waits() -> Non
     }
     (node,) = cluster.wanted_nodes(["g"], {"g": gpu})
     assert node["generic_resources"] == {"GPU": ["GPU-1"]}
-    assert node["labels"]["gpu_count"] == "1"
-    (node,) = cluster.wanted_nodes(["g"], {"g": {**gpu, "docker_engine_waits": True}})
+    assert node["labels"] == {
+        "calculation_type": "gpu",
+        "gpu_model": "rtx-a6000",
+        "gpu_count": "1",
+        "gpu_memory_gb": "48",
+        "gpu_shared": None,
+    }
+    (node,) = cluster.wanted_nodes(
+        ["g"], {"g": {**gpu, "node_waits": [{"what": "x", "cure": "y"}], "gpu_shared": ["GPU-1"]}}
+    )
     assert "generic_resources" not in node
+    assert node["labels"] == {"calculation_type": "gpu"}
     assert cluster.wanted_nodes(["g"], {"g": {**gpu, "node_state": {}}}) == []
 
 

@@ -82,6 +82,27 @@ def test_each_kind_of_difference_is_found_alone() -> None:
         assert list(found(state)[kind]) == [name]
 
 
+def test_a_new_content_may_tell_why() -> None:
+    state = right()
+    state["files"]["/etc/docker/daemon.json"]["sha256"] = "x"
+    file = {"path": "/etc/docker/daemon.json", "content": "{}", "mode": "0644", "because": "card GPU-a is gone"}
+    assert sentences(differences({"engine": {"files": [file]}}, state)) == [
+        "engine: /etc/docker/daemon.json content differs (card GPU-a is gone)"
+    ]
+
+
 def test_a_fact_that_does_not_hold_is_a_sentence() -> None:
     owned = {"postgres": {"facts": {"the database is missing": False}}}
     assert sentences(differences(owned, right())) == ["postgres: the database is missing"]
+
+
+def test_a_named_version_is_wanted_whether_older_or_newer() -> None:
+    owned = {"engine": {"packages": ["docker.io=2"], "held": ["docker.io"], "package_patterns": ["linux-headers-*"]}}
+    assert names(owned)["packages"] == ["docker.io", "linux-headers-*"]
+    for version in ("1", "3"):
+        state = {**right(), "packages": {"docker.io": {"version": version, "held": True}}}
+        assert found(state, owned) == {"packages": {"docker.io=2": f"instead of {version}"}}
+    state["packages"]["docker.io"]["version"] = "2"
+    assert found(state, owned) == {}
+    state["packages"].clear()
+    assert found(state, {"engine": {"packages": ["docker.io=2"]}}) == {"packages": {"docker.io=2": "not installed"}}

@@ -279,8 +279,8 @@ def test_only_hosts_that_changed_and_do_not_wait_are_probed_again() -> None:
         "changed": {"node_differences": {"gpu": {}}},
         "right": {"node_differences": {}, "node_has_new_packages": False},
         "new toolkit": {"node_differences": {}, "node_has_new_packages": True},  # and nothing else after it
-        "waits": {"node_differences": {"docker_engine": {}}, "docker_engine_waits": True},
-        "restarted": {"node_differences": {"docker_engine": {}}, "docker_engine_waits": False},
+        "waits": {"node_differences": {"docker_engine": {}}, "node_waits": [{"what": "x", "cure": "y"}]},
+        "restarted": {"node_differences": {"docker_engine": {}}, "node_waits": []},
         "silent": {},
     }
     assert changed_hosts(hostvars, hostvars) == ["changed", "new toolkit", "restarted"]

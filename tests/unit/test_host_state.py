@@ -8,6 +8,7 @@ import typing as t
 from pathlib import Path
 
 from ansible.module_utils.swarmhub import host_state
+from ansible.module_utils.swarmhub.swarm import named_resources
 
 NOTHING: dict[str, t.Any] = {
     "packages": [],
@@ -63,3 +64,28 @@ def test_a_swarm_resource_that_is_commented_out_does_not_count_as_set(tmp_path: 
     assert host_state.swarm_resource() == ""
     config.write_text('swarm-resource = "DOCKER_RESOURCE_GPU"\n[x]\n')
     assert host_state.swarm_resource() == "DOCKER_RESOURCE_GPU"
+
+
+def test_what_an_engine_advertises_is_sorted_by_kind_and_value() -> None:
+    named = [("GPU", "b"), ("MIG_1G_10GB", "m"), ("GPU", "a")]
+    resources = [{"NamedResourceSpec": {"Kind": kind, "Value": value}} for kind, value in named]
+    resources.append({"DiscreteResourceSpec": {"Kind": "SSD", "Value": 3}})
+    assert named_resources({"GenericResources": resources}) == {"GPU": ["a", "b"], "MIG_1G_10GB": ["m"]}
+    assert named_resources({"GenericResources": None}) == {}
+
+
+def test_cards_are_looked_for_only_where_they_are_asked_for(monkeypatch: t.Any) -> None:
+    fault = {"card": None, "what": "x", "cure": "y", "reboot": False}
+    monkeypatch.setattr(host_state.gpus, "read", lambda: {"cards": [], "faults": [fault]})
+    assert host_state.look({**NOTHING, "cards": True})["card_faults"] == [fault]
+    assert host_state.look(NOTHING)["card_faults"] == []
+
+
+def test_the_toolkits_mode_is_that_of_its_own_table(tmp_path: Path, monkeypatch: t.Any) -> None:
+    config = tmp_path / "config.toml"
+    monkeypatch.setattr(host_state, "TOOLKIT_CONFIG", config)
+    assert host_state.toolkit_mode() == ""
+    config.write_text('[other]\nmode = "x"\n[nvidia-container-runtime]\n#mode = "y"\n[last]\nmode = "z"\n')
+    assert host_state.toolkit_mode() == ""
+    config.write_text('[nvidia-container-runtime]\nlog-level = "info"\nmode = "legacy"\n\n[modes]\nmode = "z"\n')
+    assert host_state.toolkit_mode() == "legacy"

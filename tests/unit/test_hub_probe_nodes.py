@@ -10,9 +10,14 @@ from ansible.module_utils.swarmhub.probe_report import table
 
 
 def node(
-    name: str, cards: int = 0, state: str = "ready", availability: str = "active", **labels: str
+    name: str, cards: int | dict[str, int] = 0, state: str = "ready", availability: str = "active", **labels: str
 ) -> dict[str, t.Any]:
-    resources = [{"NamedResourceSpec": {"Kind": "GPU", "Value": f"GPU-{index}"}} for index in range(cards)]
+    counts = {"GPU": cards} if isinstance(cards, int) else cards
+    resources = [
+        {"NamedResourceSpec": {"Kind": kind, "Value": f"GPU-{index}"}}
+        for kind, count in counts.items()
+        for index in range(count)
+    ]
     return {
         "ID": f"id-{name}",
         "Spec": {"Role": "worker", "Availability": availability, "Labels": labels},
@@ -50,6 +55,24 @@ def test_a_profile_fits_the_nodes_that_swarm_would_choose(profile: dict[str, t.A
     assert probe_profiles([{"slug": "x", **profile}], NODES) == [
         {"slug": "x", "gpus": profile.get("gpus", 0), "nodes": nodes}
     ]
+
+
+@pytest.mark.parametrize(
+    ("profile", "fits"),
+    [
+        ({"gpus": 2}, True),
+        ({"gpus": 3}, False),
+        ({"gpus": 2, "gpu_model": "a"}, True),
+        ({"gpus": 2, "gpu_model": "b"}, False),
+        ({"gpus": 3, "gpu_model": "mig-1g-10gb"}, True),
+        ({"gpu_shared": True}, True),
+        ({"gpu_shared": True, "gpu_model": "a"}, False),
+    ],
+)
+def test_a_host_that_mixes_models_is_counted_by_kind(profile: dict[str, t.Any], fits: bool) -> None:
+    mixed = node("gpu3", {"GPU_A": 2, "GPU_B": 1, "MIG_1G_10GB": 3}, gpu_shared="GPU-x")
+    (row,) = probe_profiles([{"slug": "x", **profile}], [mixed])
+    assert row["nodes"] == (["gpu3"] if fits else [])
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def findings(
         for number, host in enumerate(names, start=11)
     }
     wanted["all"] = names
-    return check_inventory(wanted, hostvars, cluster_variables(wanted, hostvars), OPTIONS, ["docker_engine_cards"])
+    return check_inventory(wanted, hostvars, cluster_variables(wanted, hostvars), OPTIONS, ["docker_engine_auths"])
 
 
 def only(found: list[Finding]) -> Finding:
@@ -228,6 +228,46 @@ def test_a_gpu_profile_needs_a_gpu_worker() -> None:
     assert only(findings(hub_profiles=[profile])).key == "hub_profiles[0].constraints"
 
 
+CARD, OTHER = ("GPU-6b1c2f7e-0000-4000-8000-00000000000" + digit for digit in "12")
+INSTANCE = "MIG-4416c2c4-534e-4236-b26a-24692af597a1"
+OLD_INSTANCE = f"MIG-{CARD}/7/0"
+
+
+def test_cards_are_listed_by_full_uuid() -> None:
+    lists = {"gpu_exclude": [CARD, INSTANCE], "gpu_shared": [OTHER.upper(), OLD_INSTANCE]}
+    assert findings(hosts={"gpu1": lists}) == []
+
+
+@pytest.mark.parametrize("text", ["GPU-6b1c2f7e", "0", "6b1c2f7e-0000-4000-8000-000000000001", f"{CARD} ", "MIG-1"])
+@pytest.mark.parametrize("key", ["gpu_exclude", "gpu_shared"])
+def test_what_is_no_uuid_is_refused(key: str, text: str) -> None:
+    finding = only(findings(hosts={"gpu1": {key: [text]}}))
+    assert (finding.key, finding.host) == (key, "gpu1")
+
+
+def test_a_list_of_cards_must_be_a_list() -> None:
+    assert only(findings(hosts={"gpu1": {"gpu_shared": CARD}})).key == "gpu_shared"
+
+
+def test_a_card_is_not_excluded_and_shared() -> None:
+    finding = only(findings(hosts={"gpu1": {"gpu_exclude": [CARD], "gpu_shared": [OTHER, CARD]}}))
+    assert (finding.key, CARD in finding.what) == ("gpu_shared", True)
+
+
+def test_a_profile_that_shares_needs_a_host_with_shared_cards() -> None:
+    share = {"display_name": "Share", "gpu_shared": True, "constraints": ["node.labels.rack==a"]}
+    assert only(findings(hub_profiles=[share])).key == "hub_profiles[0].gpu_shared"
+    hosts = {"gpu1": {"gpu_shared": [CARD]}, "gpu2": {"node_labels": {"rack": "a"}}}
+    assert only(findings(hosts=hosts, hub_profiles=[share])).key == "hub_profiles[0].constraints"
+    hosts["gpu1"]["node_labels"] = {"rack": "a"}
+    assert findings(hosts=hosts, hub_profiles=[share]) == []
+
+
+@pytest.mark.parametrize("label", ["gpu_model", "gpu_count", "gpu_memory_gb", "gpu_shared"])
+def test_what_is_discovered_is_not_written(label: str) -> None:
+    assert only(findings(hosts={"gpu1": {"node_labels": {label: "x"}}})).key == f"node_labels.{label}"
+
+
 def test_built_images_need_a_registry() -> None:
     assert "hub_image" in only(findings({"registry_server": []})).key
     ready = dict.fromkeys(("hub_image", "hub_proxy_image", "hub_notebook_image"), "registry.example.org/x:1")
@@ -235,11 +275,28 @@ def test_built_images_need_a_registry() -> None:
 
 
 @pytest.mark.parametrize(
+    ("version", "refused"),
+    [
+        ("1.18.0-1", True),
+        ("1.18.2-1", True),
+        ("1.17.8-1", False),
+        ("1.18.3-1", False),
+        ("1.19.0-1", False),
+        ("", False),
+    ],
+)
+def test_a_toolkit_that_ignores_swarm_is_refused_by_name(version: str, refused: bool) -> None:
+    assert [finding.key for finding in findings(gpu_toolkit_version=version)] == ["gpu_toolkit_version"] * refused
+    found = findings(hosts={"gpu2": {"gpu_toolkit_version": version}})
+    assert [finding.host for finding in found] == ["gpu2"] * refused
+
+
+@pytest.mark.parametrize(
     ("name", "meant"),
     [
         ("swarm_netwrok_mode", "swarm_network_mode"),
         ("hub_profile", "hub_profiles"),
-        ("docker_engine_card", "docker_engine_cards"),
+        ("docker_engine_auth", "docker_engine_auths"),
     ],
 )
 def test_a_misspelt_variable(name: str, meant: str) -> None:

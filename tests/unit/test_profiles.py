@@ -29,6 +29,8 @@ GPU = {"display_name": "GPU", "gpus": 1, "constraints": ["node.labels.calculatio
         ({"gpus": True}, "gpus"),
         ({"gpus": "1"}, "gpus"),
         ({"gpu_model": "a6000"}, "gpu_model"),
+        ({"gpu_shared": "yes"}, "gpu_shared"),
+        ({"gpu_shared": True, "gpus": 1}, "gpu_shared"),
         ({"groups": "staff"}, "groups"),
         ({"constraints": "node.role==worker"}, "constraints"),
         ({"constraints": ["node.labels.x=y"]}, "constraints"),
@@ -91,6 +93,13 @@ def test_every_key_is_present_after_normalising() -> None:
         "groups": [],
     }
     assert (second["default"], second["gpus"]) == (True, 1)
+
+
+def test_sharing_is_told_only_where_it_is_wanted() -> None:
+    shared = {"display_name": "Share", "gpu_shared": True, "gpu_model": "rtx-a6000"}
+    first, second = normalise_profiles([CPU, shared], "nb")
+    assert "gpu_shared" not in first
+    assert (second["gpu_shared"], second["gpus"], second["gpu_model"]) == (True, 0, "rtx-a6000")
 
 
 def test_the_first_profile_is_the_default_when_none_says_so() -> None:
@@ -173,6 +182,7 @@ def test_seed_strings_carry_limits_and_environment_of_all() -> None:
         ({}, {"groups": ["staff"]}, r"\[1\].groups"),
         ({}, {"spawner_override": {"image": "a;b"}}, r"\[1\].spawner_override.image"),
         ({}, {"spawner_override": {"image": "a->b"}}, r"\[1\].spawner_override.image"),
+        ({}, {"gpus": 0, "gpu_shared": True}, r"\[1\].gpu_shared"),
         ({}, {"spawner_override": {"shm_size": "1G"}}, r"\[1\].spawner_override.shm_size"),
         ({}, {"spawner_override": {"mem_limit": "1G"}}, r"\[1\].spawner_override.mem_limit"),
         ({"gpus": 1}, {"gpus": 0}, r"\[1\].gpus"),

@@ -1,0 +1,153 @@
+"""What the play hands to the roles about cards, rendered by Ansible itself from a look that is written down here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROLES = ("gpu", "docker_engine")
+OWNED = "{'docker_engine': docker_engine_owned, 'gpu': gpu_owned}"
+COMPARED = "{{ OWNED | swarmhub_compare(node_state, node_may) }}".replace("OWNED", OWNED)
+SHOWN = {
+    "daemon": "{{ docker_engine_files[0].content }}",
+    "swarm_resource": "{{ gpu_swarm_resource }}",
+    "reasons": "{{ node_compared.differences.docker_engine.files }}",
+    "waits": "{{ node_compared.waits }}",
+    "toolkit_is_right": "{{ 'gpu' not in node_compared.differences }}",
+}
+
+
+def play(out: Path) -> list[dict[str, t.Any]]:
+    """Return a play that writes for each host a file of what is handed down; it acts on nothing else."""
+    copy = {"dest": f"{out}/{{{{ inventory_hostname }}}}", "mode": "0600", "content": "{{ shown | to_json }}"}
+    # Imported, not included: their variables are there for the tasks before them.
+    imports = [{"ansible.builtin.import_role": {"name": role}, "when": False} for role in ROLES]
+    return [
+        {
+            "hosts": "all",
+            "gather_facts": False,
+            "connection": "local",
+            "vars_files": [str(ROOT / "playbooks/vars" / name) for name in ("cluster.yml", "roles.yml")],
+            "tasks": [
+                # The names are needed before there is a look, when most of what is owned cannot be rendered yet.
+                {"ansible.builtin.set_fact": {"asked": "{{ OWNED | swarmhub_names }}".replace("OWNED", OWNED)}},
+                {"ansible.builtin.set_fact": {"node_state": "{{ seen }}"}},
+                {"ansible.builtin.set_fact": {"node_compared": COMPARED}},
+                {"ansible.builtin.copy": copy, "vars": {"shown": SHOWN}},
+                *imports,
+            ],
+        }
+    ]
+
+
+A, B = (
+    {"uuid": f"GPU-{letter}", "name": "NVIDIA RTX A6000", "memory_mb": 49140, "mig": False, "instances": []}
+    for letter in "ab"
+)
+OTHER = {**B, "uuid": "GPU-c", "name": "NVIDIA GeForce RTX 3090"}
+
+
+def host(
+    cards: list[t.Any], advertised: dict[str, list[str]] | None = None, notebooks: int = 0, **variables: t.Any
+) -> t.Any:
+    """Return a host's variables: its look, on a machine whose daemon.json is another one, and the user's own."""
+    engine = None if advertised is None else {"notebooks": notebooks, "advertised": advertised}
+    file = {"type": "file", "owner": "root", "group": "root", "mode": "0644", "mtime": 1, "sha256": "x"}
+    names = ["docker.io", "docker-cli", "containerd", "runc", "iptables", "python3-docker"]
+    state = {
+        "cards": cards,
+        "swarm_resource": "DOCKER_RESOURCE_GPU",
+        "engine": engine,
+        "packages": {name: {"version": "1", "held": True} for name in names},
+        "files": {"/etc/docker/daemon.json": file},
+        "units": {},
+        "sysctls": {},
+        "booted": 1.0,
+        "kernel": "6.12.43+deb13-amd64",
+    }
+    return {"seen": state, **variables}
+
+
+HOSTS = {
+    "new": host([B, A]),
+    "right": host([A, B], {"GPU": ["GPU-a", "GPU-b"]}),
+    "replaced": host([A, B], {"GPU": ["GPU-a", "GPU-old"]}, notebooks=2),
+    "mixing": host([A, OTHER], {"GPU": ["GPU-a"]}, notebooks=1),
+    "mixed": host([A, OTHER], {"GPU": ["GPU-a"]}),
+    "sharing": host([A], {}, gpu_shared=["GPU-a"]),
+    "excluded": host([A, B], {}, gpu_exclude=["GPU-a"]),
+    "bare": host([], {}),
+}
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, t.Any]:
+    """Return what Ansible makes of every host."""
+    folder = tmp_path_factory.mktemp("play")
+    (folder / "out").mkdir()
+    (folder / "play.yml").write_text(json.dumps(play(folder / "out")))
+    inventory = {"gpu_workers": {"hosts": HOSTS}, "all": {"vars": {"cluster_cidrs": ["10.0.0.0/8"]}}}
+    (folder / "hosts.json").write_text(json.dumps(inventory))
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", folder / "hosts.json", folder / "play.yml"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {name: json.loads((folder / "out" / name).read_text()) for name in HOSTS}
+
+
+def resources(found: dict[str, t.Any]) -> list[str] | None:
+    """Return what daemon.json advertises; it ends with a line's end, as the file must to stay the same."""
+    assert found["daemon"].endswith("}\n")
+    advertised: list[str] | None = json.loads(found["daemon"]).get("node-generic-resources")
+    return advertised
+
+
+def test_what_daemon_json_advertises_is_sorted_and_named_by_kind(rendered: dict[str, t.Any]) -> None:
+    assert {name: resources(found) for name, found in rendered.items()} == {
+        "new": ["GPU=GPU-a", "GPU=GPU-b"],
+        "right": ["GPU=GPU-a", "GPU=GPU-b"],
+        "replaced": ["GPU=GPU-a", "GPU=GPU-b"],
+        "mixing": ["GPU_GEFORCE_RTX_3090=GPU-c", "GPU_RTX_A6000=GPU-a"],
+        "mixed": ["GPU_GEFORCE_RTX_3090=GPU-c", "GPU_RTX_A6000=GPU-a"],
+        "sharing": None,
+        "excluded": ["GPU=GPU-b"],
+        "bare": None,
+    }
+
+
+def test_containers_run_with_the_cards_runtime_wherever_there_are_cards(rendered: dict[str, t.Any]) -> None:
+    runtimes = {name: json.loads(found["daemon"]).get("default-runtime") for name, found in rendered.items()}
+    assert runtimes == {**dict.fromkeys(HOSTS, "nvidia"), "bare": None}
+
+
+def test_the_toolkit_follows_the_new_kinds_and_while_notebooks_run_the_old_ones(rendered: dict[str, t.Any]) -> None:
+    new = "DOCKER_RESOURCE_GPU,DOCKER_RESOURCE_GPU_GEFORCE_RTX_3090,DOCKER_RESOURCE_GPU_RTX_A6000"
+    resource = {name: found["swarm_resource"] for name, found in rendered.items()}
+    assert resource == {**dict.fromkeys(HOSTS, "DOCKER_RESOURCE_GPU"), "mixing": new, "mixed": new}
+    assert {name for name, found in rendered.items() if not found["toolkit_is_right"]} == {"mixing", "mixed"}
+
+
+def test_a_waiting_restart_names_the_cards(rendered: dict[str, t.Any]) -> None:
+    reason = (
+        "content differs (card GPU-old is gone, GPU-b is not advertised yet: the engine restarts with the new list "
+        "when no notebook runs)"
+    )
+    assert rendered["replaced"]["reasons"]["/etc/docker/daemon.json"] == reason
+    (wait,) = rendered["replaced"]["waits"]
+    assert reason in wait["what"]
+    for name in ("new", "right"):
+        assert rendered[name]["reasons"]["/etc/docker/daemon.json"] == "content differs"
+    assert rendered["mixed"]["waits"] == []
