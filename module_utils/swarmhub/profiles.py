@@ -213,7 +213,6 @@ def check_profiles(profiles: t.Any) -> list[Finding]:
 def normalise_profiles(profiles: t.Any, default_image: str) -> list[Profile]:
     """Return the profiles with every key present, unique slugs, and exactly one default (the first unless one says so).
 
-    Only ``gpu_shared`` is there just where it is true, so that a hub that does not know it refuses it and nothing else.
     ``cpu_*`` are cores or ``None``; ``mem_*`` and ``shm_size`` are as written (``2G``) or ``None``; values in the
     environment are text. A profile without an image gets ``default_image``.
 
@@ -245,6 +244,6 @@ def _normalise(profile: Mapping[str, t.Any], default: bool, default_image: str) 
         ],
         "gpus": profile.get("gpus", 0),
         "gpu_model": profile.get("gpu_model", ""),
-        **({"gpu_shared": True} if profile.get("gpu_shared") else {}),
+        "gpu_shared": profile.get("gpu_shared", False),
         "groups": list(profile.get("groups", [])),
     }

@@ -64,6 +64,7 @@ def host(
     state = {
         "cards": cards,
         "swarm_resource": "DOCKER_RESOURCE_GPU",
+        "toolkit_mode": "auto",
         "engine": engine,
         "packages": {name: {"version": "1", "held": True} for name in names},
         "files": {"/etc/docker/daemon.json": file},
