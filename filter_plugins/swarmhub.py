@@ -20,6 +20,7 @@ from ansible.module_utils.swarmhub import (  # noqa: E402 - found by way of the 
     differences,
     driver,
     findings,
+    gpu_probe_nodes,
     inventory,
     looks,
     probe_nodes,
@@ -140,6 +141,8 @@ class FilterModule:
             "swarmhub_names": differences.names,
             "swarmhub_no_answer": cluster.unreachable_message,
             "swarmhub_pending": waits.pending,
+            "swarmhub_changed_hosts": gpu_probe_nodes.changed_hosts,
+            "swarmhub_probed_nodes": gpu_probe_nodes.probed_nodes,
             "swarmhub_probe_profiles": probe_nodes.probe_profiles,
             "swarmhub_probe_table": probe_report.table,
             "swarmhub_secrets_mismatch": lambda values, directory, kept: secrets.mismatch(

@@ -90,16 +90,10 @@ def test_every_key_is_present_after_normalising() -> None:
         "constraints": ["node.labels.calculation_type==cpu"],
         "gpus": 0,
         "gpu_model": "",
+        "gpu_shared": False,
         "groups": [],
     }
     assert (second["default"], second["gpus"]) == (True, 1)
-
-
-def test_sharing_is_told_only_where_it_is_wanted() -> None:
-    shared = {"display_name": "Share", "gpu_shared": True, "gpu_model": "rtx-a6000"}
-    first, second = normalise_profiles([CPU, shared], "nb")
-    assert "gpu_shared" not in first
-    assert (second["gpu_shared"], second["gpus"], second["gpu_model"]) == (True, 0, "rtx-a6000")
 
 
 def test_the_first_profile_is_the_default_when_none_says_so() -> None:
