@@ -9,7 +9,7 @@ import statistics
 import time
 import typing as t
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -72,27 +72,6 @@ def more_profiles(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     finally:
         result = run_playbook("site.yml")
         assert result.code == 0, result.output
-
-
-class Start:
-    """A start that goes on in the background; ``ready`` gives the Unix time at which it was."""
-
-    def __init__(self, lab: Lab, pool: ThreadPoolExecutor, user: str, slug: str) -> None:
-        self.session = lab.add_user(user)
-        self._slug = slug
-        self.ready: Future[float] = pool.submit(self._wait)
-
-    def _wait(self) -> float:
-        self.session.start(self._slug)
-        self.session.wait_until_ready()
-        return time.time()
-
-    def words(self) -> str:
-        """What the hub says while it waits."""
-        while not (self.ready.done() or self.session.server()):
-            time.sleep(0.1)
-        said = (str(event.get("message", "")) for event in self.session.events())
-        return next(message for message in said if "Waiting for" in message)
 
 
 def timed_start(session: TokenSession, slug: str) -> float:
@@ -201,36 +180,6 @@ def test_without_a_reservation_no_card_is_seen_on_a_gpu_node(lab: Lab, holders: 
 # --- the queue -------------------------------------------------------------------------------------------------------
 
 
-def test_who_waits_is_told_so_and_starts_as_soon_as_a_card_is_free(
-    lab: Lab, pool: ThreadPoolExecutor, holders: list[TokenSession]
-) -> None:
-    slug = lab.profile(cards=True)
-    usual = []
-    for user in holders[:3]:
-        user.stop()
-        usual.append(timed_start(user, slug))
-    start = Start(lab, pool, "e2e-seventh", slug)
-    holders.append(start.session)
-    assert start.words() == "Waiting for 1 card, number 1 in the queue: 0 of 6 are free"
-    assert lab.services("e2e-seventh") == []
-    leaving = holders.pop(0)
-    host, container = where(lab, leaving)
-    begun = int(time.time()) - 1
-    lab.remove_user(leaving)
-    ready = start.ready.result(60)
-    events = ["events", "--since", str(begun), "--until", str(int(ready) + 1), "--format", "{{.TimeNano}}"]
-    ended = lab.docker(*events, "--filter", f"container={container}", "--filter", "event=die", host=host)
-    (service,) = lab.inspect("service", *lab.services("e2e-seventh"))
-    created = datetime.datetime.fromisoformat(re.sub(r"(\.\d{6})\d*Z", r"\1+00:00", service["CreatedAt"])).timestamp()
-    free = int(ended) / 1e9
-    print(
-        f"service {created - free:.2f} s after the release of its card, ready {ready - created:.2f} s after that; "
-        f"usual starts {', '.join(f'{each:.2f}' for each in usual)} s"
-    )
-    assert 0 < created - free < RELEASE_SECONDS
-    assert ready - created < QUEUED_START * statistics.median(usual)
-
-
 def restart_hub(lab: Lab, gracefully: bool) -> None:
     """Start the hub again, and return when it answers."""
     if gracefully:
@@ -243,29 +192,67 @@ def restart_hub(lab: Lab, gracefully: bool) -> None:
 
 
 @pytest.mark.parametrize("gracefully", [True, pytest.param(False, marks=pytest.mark.long)])
-def test_waiters_start_in_their_order_also_with_another_hub_and_may_leave(
+def test_who_waits_is_told_so_and_starts_in_turn_as_soon_as_a_card_is_free_also_with_another_hub(
     lab: Lab, pool: ThreadPoolExecutor, holders: list[TokenSession], gracefully: bool
 ) -> None:
     slug = lab.profile(cards=True)
+    usual = []
+    for user in holders[:3]:
+        user.stop()
+        usual.append(timed_start(user, slug))
+
     names = [f"e2e-waiter-{number}" for number in (1, 2, 3)]
     waiters = []
-    for name in names:
-        waiters.append(Start(lab, pool, name, slug))
-        assert f"number {len(waiters)} in the queue" in waiters[-1].words()
-    sessions = [start.session for start in waiters]
+    for number, name in enumerate(names, 1):
+        waiters.append(lab.add_user(name))
+        pool.submit(waiters[-1].start, slug)
+        assert what_it_waits_for(waiters[-1]) == f"Waiting for 1 card, number {number} in the queue: 0 of 6 are free"
     restart_hub(lab, gracefully)
     deadline = time.monotonic() + 60
-    while not all(is_pending(session) for session in sessions):
+    while not all(is_pending(session) for session in waiters):
         assert time.monotonic() < deadline, "the waiters were not taken up again"
         time.sleep(0.5)
-    for number, session in enumerate(sessions[:2]):
-        lab.remove_user(holders.pop(0))
-        session.wait_until_ready()
+
+    created, ready = [], []
+    for number, session in enumerate(waiters):
+        assert [bool(lab.services(name)) for name in names] == [place < number for place in range(3)]
+        at = pool.submit(ready_at, session)
+        free = end_one(lab, holders)
         holders.append(session)
-        assert [bool(lab.services(name)) for name in names] == [place <= number for place in range(3)]
-    sessions[2].stop()
-    assert lab.services(names[2]) == []
-    lab.remove_user(sessions[2])
+        seen = at.result(60)
+        (service,) = lab.inspect("service", *lab.services(session.name))
+        begun = datetime.datetime.fromisoformat(re.sub(r"(\.\d{6})\d*Z", r"\1+00:00", service["CreatedAt"])).timestamp()
+        created.append(begun - free)
+        ready.append(seen - begun)
+    for what, seconds in {"usual": usual, "service after the release": created, "ready after that": ready}.items():
+        print(f"{what}: {', '.join(f'{each:.2f}' for each in seconds)} s")
+    assert 0 < max(created) < RELEASE_SECONDS
+    assert statistics.median(ready) < QUEUED_START * statistics.median(usual)
+
+
+def what_it_waits_for(session: TokenSession) -> str:
+    """What the hub says about a start that waits."""
+    while not session.server():
+        time.sleep(0.1)
+    said = (str(event.get("message", "")) for event in session.events())
+    return next(message for message in said if "Waiting for" in message)
+
+
+def ready_at(session: TokenSession) -> float:
+    """Wait for a server, and return when it was ready, in Unix seconds."""
+    session.wait_until_ready()
+    return time.time()
+
+
+def end_one(lab: Lab, holders: list[TokenSession]) -> float:
+    """End the notebook of the one who has held a card for longest; return when its container ended, in Unix seconds."""
+    leaving = holders.pop(0)
+    host, container = where(lab, leaving)
+    begun = int(time.time())
+    lab.remove_user(leaving)
+    events = ["events", "--since", str(begun), "--until", str(int(time.time()) + 1), "--format", "{{.TimeNano}}"]
+    ended = lab.docker(*events, "--filter", f"container={container}", "--filter", "event=die", host=host)
+    return int(ended) / 1e9
 
 
 def is_pending(session: TokenSession) -> bool:

@@ -33,6 +33,8 @@ TIMEOUT_MARGIN = 15
 SLOT_SECONDS = 10
 #: A task that has cards is given a node within as many seconds, or another place is looked for.
 ASSIGN_SECONDS = 5
+#: Seconds between two tries to reach a server that is starting.
+LISTEN_PAUSE = 0.2
 ADMIN_SCOPE = "admin:servers"
 CANCELLED = "The start was cancelled."
 
@@ -144,8 +146,7 @@ class SwarmhubSpawner(SwarmSpawner):
                 await self._start_on_cards(profile, directory)
             else:
                 await self._start_anywhere(profile, directory)
-            if not await self._wait(lambda task: tasks.state(task) == tasks.RUNNING, self._deadline):
-                raise self._too_late()  # noqa: TRY301
+            await self._wait_until_it_listens()
         except BaseException as error:
             # Also when cancelled: a service left behind would hold its cards.
             await asyncio.shield(self._clean_up())
@@ -199,6 +200,14 @@ class SwarmhubSpawner(SwarmSpawner):
             await self._remove_service()
             self._task = None
             self.queue.no_room(self._waiter, place.node_id)
+
+    async def _wait_until_it_listens(self) -> None:
+        """Return once the server can be asked; JupyterHub, which asks then, pauses for longer and longer."""
+        while await self._wait(_is_running, self._deadline) and time.monotonic() < self._deadline:
+            if await listens(tasks.address(self._task or {}, self.settings.network), self.port):
+                return
+            await asyncio.sleep(LISTEN_PAUSE)
+        raise self._too_late()
 
     def _start_the_clock(self) -> None:
         self._deadline = time.monotonic() + self.settings.start_timeout
@@ -353,6 +362,20 @@ class SwarmhubSpawner(SwarmSpawner):
 
 def _is_placed(task: tasks.Task) -> bool:
     return tasks.state(task) not in tasks.WAITING
+
+
+def _is_running(task: tasks.Task) -> bool:
+    return tasks.state(task) == tasks.RUNNING
+
+
+async def listens(address: str, port: int) -> bool:
+    """Tell whether somebody listens there, within two seconds."""
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(address, port), 2)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 def _words(error: BaseException) -> str:

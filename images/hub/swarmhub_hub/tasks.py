@@ -34,6 +34,14 @@ def is_alive(task: Task) -> bool:
     return task.get("DesiredState") not in ("shutdown", "remove") and not has_ended(task)
 
 
+def address(task: Task, network: str) -> str:
+    """Return the address of a task in a network, "" where it has none."""
+    for attachment in task.get("NetworksAttachments") or []:
+        if attachment["Network"]["Spec"]["Name"] == network:
+            return str(next(iter(attachment["Addresses"]), "")).partition("/")[0]
+    return ""
+
+
 def end_of(task: Task) -> str:
     """Say in the swarm's own words why a task is not alive."""
     status = task["Status"]

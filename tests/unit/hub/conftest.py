@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
+import logging
+import socket
 import sys
+import types
 import typing as t
 from pathlib import Path
 
@@ -12,9 +17,13 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT / "images" / "hub"), str(Path(__file__).parent)]
 
 from fake_docker import FakeDocker  # noqa: E402
+from jupyterhub import orm  # noqa: E402
+from jupyterhub.objects import Hub  # noqa: E402
+from jupyterhub.user import User  # noqa: E402
 from swarmhub_hub import docker_calls as docker_calls_module  # noqa: E402
+from swarmhub_hub.queue import Queue  # noqa: E402
 from swarmhub_hub.settings import Settings, parse_settings  # noqa: E402
-from swarmhub_hub.spawner import SwarmhubSpawner  # noqa: E402
+from swarmhub_hub.spawner import SpawnFailed, SwarmhubSpawner  # noqa: E402
 
 
 def hub_json(homes: Path) -> dict[str, t.Any]:
@@ -71,3 +80,63 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
     monkeypatch.setitem(docker_calls_module.docker_calls.__dict__, "client", fake)
     monkeypatch.setattr(SwarmhubSpawner, "_slots", None)
     return fake
+
+
+class Places:
+    """Makes spawners of users in one database; a start takes two seconds at most, and servers listen on ``port``."""
+
+    def __init__(self, settings: Settings, port: int) -> None:
+        self.port = port
+        self.settings = dataclasses.replace(settings, start_timeout=2)
+        self.db = orm.new_session_factory("sqlite:///:memory:")()
+        self.start_hub()
+
+    def start_hub(self) -> Queue:
+        """Read the queue, as a hub that is started again does."""
+        SwarmhubSpawner.queue = Queue(self.db, self.settings, logging.getLogger())
+        return SwarmhubSpawner.queue
+
+    def spawner(self, name: str = "alice", admin: bool = False, groups: t.Sequence[str] = ()) -> SwarmhubSpawner:
+        memberships = [orm.Group.find(self.db, group) or orm.Group(name=group) for group in groups]
+        orm_user = orm.User(name=name, admin=admin, groups=memberships)
+        orm_spawner = orm.Spawner(name="", user=orm_user)
+        self.db.add(orm_spawner)
+        self.db.commit()
+        hub = Hub(bind_url="http://:8081", connect_ip="hub")
+        spawner = SwarmhubSpawner(
+            user=User(orm_user, {"base_url": "/", "hub": hub}, db=self.db),
+            orm_spawner=orm_spawner,
+            hub=hub,
+            settings=self.settings,
+            network_name=self.settings.network,
+            use_internal_ip=True,
+            cmd=["jupyterhub-singleuser"],
+            api_token="its-own-token",
+            port=self.port,
+        )
+        spawner.handler = types.SimpleNamespace(expanded_scopes={"admin:servers"} if admin else {"self"})
+        return spawner
+
+
+@pytest.fixture
+def server() -> t.Iterator[socket.socket]:
+    """What notebooks listen with."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+@pytest.fixture
+def places(settings: Settings, engine: FakeDocker, server: socket.socket) -> Places:
+    return Places(settings, server.getsockname()[1])
+
+
+def start(spawner: SwarmhubSpawner, **options: str) -> tuple[str, int]:
+    async def both() -> tuple[str, int]:
+        await spawner._run_apply_user_options(options)
+        return await asyncio.wait_for(spawner.start(), spawner.start_timeout)
+
+    return asyncio.run(both())
+
+
+def message(error: BaseException) -> str:
+    return str(t.cast(SpawnFailed, error).jupyterhub_message)

@@ -121,6 +121,10 @@ class FakeDocker:
             "NodeID": "" if waits else _pin(service) or "id-cpu1",
             "GenericResources": [] if waits else held,
             "DesiredState": self.desired,
+            "NetworksAttachments": [
+                {"Network": {"Spec": {"Name": "ingress"}}, "Addresses": ["192.0.2.1/24"]},
+                {"Network": {"Spec": {"Name": "swarmhub"}}, "Addresses": ["127.0.0.1/8"]},
+            ],
             "Spec": service["Spec"]["TaskTemplate"],
             "Status": now,
         }

@@ -7,6 +7,7 @@ import dataclasses
 import typing as t
 
 import pytest
+from conftest import Places, message, start
 from fake_docker import FakeDocker, refused, status
 from sqlalchemy import select
 from swarmhub_hub import queue as queue_module
@@ -14,15 +15,13 @@ from swarmhub_hub import spawner as spawner_module
 from swarmhub_hub.queue import Row
 from swarmhub_hub.settings import Settings
 from swarmhub_hub.spawner import SpawnFailed, SwarmhubSpawner
-from test_spawner import Places, message, start
 
 Start = asyncio.Task[tuple[str, int]]
 
 
-@pytest.fixture
-def places(settings: Settings, engine: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> Places:
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue_module, "INTERVAL", 0.05)
-    return Places(settings)
 
 
 def pins(engine: FakeDocker) -> list[str]:

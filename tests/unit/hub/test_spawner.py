@@ -4,72 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import logging
-import types
+import socket
 import typing as t
 from pathlib import Path
 
 import pytest
+from conftest import Places, message, start
 from fake_docker import FakeDocker, refused, status
-from jupyterhub import orm
-from jupyterhub.objects import Hub
-from jupyterhub.user import User
 from swarmhub_hub import spawner as spawner_module
-from swarmhub_hub.queue import Queue
-from swarmhub_hub.settings import Settings
-from swarmhub_hub.spawner import SpawnFailed, SwarmhubSpawner
-
-
-class Places:
-    """Makes spawners of users in one database; a start takes two seconds at most."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = dataclasses.replace(settings, start_timeout=2)
-        self.db = orm.new_session_factory("sqlite:///:memory:")()
-        self.start_hub()
-
-    def start_hub(self) -> Queue:
-        """Read the queue, as a hub that is started again does."""
-        SwarmhubSpawner.queue = Queue(self.db, self.settings, logging.getLogger())
-        return SwarmhubSpawner.queue
-
-    def spawner(self, name: str = "alice", admin: bool = False, groups: t.Sequence[str] = ()) -> SwarmhubSpawner:
-        memberships = [orm.Group.find(self.db, group) or orm.Group(name=group) for group in groups]
-        orm_user = orm.User(name=name, admin=admin, groups=memberships)
-        orm_spawner = orm.Spawner(name="", user=orm_user)
-        self.db.add(orm_spawner)
-        self.db.commit()
-        hub = Hub(bind_url="http://:8081", connect_ip="hub")
-        spawner = SwarmhubSpawner(
-            user=User(orm_user, {"base_url": "/", "hub": hub}, db=self.db),
-            orm_spawner=orm_spawner,
-            hub=hub,
-            settings=self.settings,
-            network_name=self.settings.network,
-            use_internal_ip=True,
-            cmd=["jupyterhub-singleuser"],
-            api_token="its-own-token",
-        )
-        spawner.handler = types.SimpleNamespace(expanded_scopes={"admin:servers"} if admin else {"self"})
-        return spawner
-
-
-@pytest.fixture
-def places(settings: Settings, engine: FakeDocker) -> Places:
-    return Places(settings)
-
-
-def start(spawner: SwarmhubSpawner, **options: str) -> tuple[str, int]:
-    async def both() -> tuple[str, int]:
-        await spawner._run_apply_user_options(options)
-        return await asyncio.wait_for(spawner.start(), spawner.start_timeout)
-
-    return asyncio.run(both())
-
-
-def message(error: BaseException) -> str:
-    return str(t.cast(SpawnFailed, error).jupyterhub_message)
-
+from swarmhub_hub.spawner import SpawnFailed
 
 # --- start ----------------------------------------------------------------------------------------------------------
 
@@ -81,7 +24,7 @@ def test_a_start_through_all_states(places: Places, engine: FakeDocker) -> None:
     ]
     places.settings = dataclasses.replace(places.settings, start_timeout=10)
     spawner = places.spawner()
-    assert start(spawner) == (spawner.object_name, 8888)
+    assert start(spawner) == (spawner.object_name, places.port)
     (service,) = engine.created
     assert service["name"] == spawner.object_name
     assert service["labels"]["swarmhub.user"] == "alice"
@@ -133,6 +76,20 @@ def test_a_start_that_finds_no_place_says_why_and_leaves_nothing(places: Places,
         "did not start in 2 s. Waiting for a place: no suitable node (insufficient resources on 3 nodes)."
         in message(caught.value)
     )
+    assert engine.live == {}
+
+
+def test_a_server_that_never_listens_is_told_so_and_one_that_crashes_at_once(
+    places: Places, engine: FakeDocker, server: socket.socket
+) -> None:
+    server.close()
+    with pytest.raises(
+        SpawnFailed, match=r"did not start in 2 s\. The notebook runs on cpu1; waiting for its answer\."
+    ):
+        start(places.spawner("alice"))
+    engine.script = [status("running"), status("running"), status("failed", "task: non-zero exit (1)", 1)]
+    with pytest.raises(SpawnFailed, match="failed, exit code 1"):
+        start(places.spawner("bob"))
     assert engine.live == {}
 
 
