@@ -8,6 +8,9 @@ import typing as t
 
 Json = dict[str, t.Any]
 
+# On a node that we drained for a restart: the availability to give back. A drain without it is somebody else's.
+DRAINED_FROM = "swarmhub.drained_from"
+
 
 @dataclasses.dataclass(frozen=True)
 class Wish:
@@ -19,6 +22,7 @@ class Wish:
         labels: wanted labels, where a ``None`` value takes the label away; ``None`` instead of them leaves all.
         role: ``manager``, ``worker`` or ``None`` (as it is).
         availability: ``active``, ``pause``, ``drain`` or ``None`` (as it is).
+        drained_for_restart: ``True`` drains the node, ``False`` ends such a drain, ``None`` does neither.
         generic_resources: ids by kind that the node must advertise, such as ``{"GPU": ["GPU-…"]}``.
         present: whether the swarm is to have the node at all.
     """
@@ -29,6 +33,7 @@ class Wish:
     role: str | None
     availability: str | None
     generic_resources: dict[str, list[str]]
+    drained_for_restart: bool | None = None
     present: bool = True
 
     @classmethod
@@ -43,6 +48,7 @@ class Wish:
             role=node.get("role") if present else "worker",
             availability=node.get("availability"),
             generic_resources=node.get("generic_resources") or {},
+            drained_for_restart=node.get("drained_for_restart"),
         )
 
     def applied(self, spec: Json, *, exact: bool) -> Json:
@@ -50,13 +56,29 @@ class Wish:
         spec = copy.deepcopy(spec)
         if self.labels is not None:
             kept = {} if exact else spec.get("Labels") or {}
-            merged = {**kept, **self.labels}
+            ours = {key: value for key, value in labels(spec).items() if key == DRAINED_FROM}
+            merged = {**kept, **self.labels, **ours}
             spec["Labels"] = {key: as_label(value) for key, value in merged.items() if value is not None}
         if self.role:
             spec["Role"] = self.role
         if self.availability:
             spec["Availability"] = self.availability
+        if self.drained_for_restart is not None:
+            _drain_for_restart(spec, drain=self.drained_for_restart)
         return spec
+
+
+def _drain_for_restart(spec: Json, *, drain: bool) -> None:
+    """Drain a node and mark that it is ours, or give back what it was; somebody else's drain stays."""
+    drained = spec["Availability"] == "drain"
+    marks = {**labels(spec)}
+    if drain and not drained:
+        # A mark that was left behind by a drain that somebody else has ended says nothing any more.
+        marks[DRAINED_FROM] = spec["Availability"]
+        spec["Availability"] = "drain"
+    elif not drain and (before := marks.pop(DRAINED_FROM, "")) and drained:
+        spec["Availability"] = before
+    spec["Labels"] = marks
 
 
 class Change:

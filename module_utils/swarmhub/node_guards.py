@@ -34,6 +34,23 @@ def check_quorum(engine: Engine, nodes: dict[str, Json], changes: list[Change]) 
         )
 
 
+def check_restarts(nodes: dict[str, Json], changes: list[Change]) -> None:
+    """Refuse to begin a manager's restart while the others alone are no majority; a manager alone has no others."""
+    managers = {node_id: node for node_id, node in nodes.items() if node["Spec"]["Role"] == "manager"}
+    restarting = {
+        change.wish.node_id: change.wish.name
+        for change in changes
+        if change.wish.drained_for_restart and change.wish.node_id in managers
+    }
+    left = sum(reachable(node) for node_id, node in managers.items() if node_id not in restarting)
+    if restarting and len(managers) > 1 and 2 * left <= len(managers):
+        names = ", ".join(restarting.values())
+        raise Refused(
+            f"cannot restart {names} now: {left} of {len(managers)} managers would answer meanwhile, which is no "
+            "majority; bring the others back first"
+        )
+
+
 def check_constraints(engine: Engine, changes: list[Change]) -> None:
     """Refuse to take a label from under a running notebook: the swarm would end it."""
     relabelled = [change for change in changes if change.relabels]

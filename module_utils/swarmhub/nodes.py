@@ -11,7 +11,13 @@ import typing as t
 
 from ansible.module_utils.swarmhub.engine import Engine, EngineError
 from ansible.module_utils.swarmhub.node_change import Change, Json, Wish, hostname, reachable, view
-from ansible.module_utils.swarmhub.node_guards import check_constraints, check_quorum, occupying, running_services
+from ansible.module_utils.swarmhub.node_guards import (
+    check_constraints,
+    check_quorum,
+    check_restarts,
+    occupying,
+    running_services,
+)
 from ansible.module_utils.swarmhub.swarm import Refused, named_resources, update, wait_for
 
 
@@ -42,6 +48,7 @@ def settle(engine: Engine, wanted: t.Mapping[str, t.Any], *, check_mode: bool = 
     plan = [Change(wish, nodes[wish.node_id], exact=exact) for wish in wishes]
     changes = [change for change in plan if change.needed]
     check_quorum(engine, nodes, [*changes, *(Change(wish, nodes[wish.node_id], exact=exact) for wish in leaving)])
+    check_restarts(nodes, plan)
     if not wanted["allow_constrained_label_change"]:
         check_constraints(engine, changes)
     draining = [change.wish for change in changes if change.drains]
@@ -106,7 +113,7 @@ def _wait_settled(engine: Engine, wishes: list[Wish], timeout: float) -> dict[st
     Raises:
         Refused: time is up; names every node that lags, and why.
     """
-    drains = [wish for wish in wishes if wish.availability == "drain"]
+    drains = [wish for wish in wishes if wish.availability == "drain" or wish.drained_for_restart]
 
     def look() -> tuple[dict[str, Json], list[str]]:
         nodes, tasks = _nodes(engine), occupying(engine, drains)
@@ -114,6 +121,8 @@ def _wait_settled(engine: Engine, wishes: list[Wish], timeout: float) -> dict[st
 
     nodes, lags = wait_for(look, lambda seen: not seen[1], timeout)
     if lags:
+        left = sorted({name for services in running_services(engine, drains).values() for name in services})
+        lags += [f"what runs there is {', '.join(left)}"] if left else []
         raise Refused(f"not right after {timeout} s: {'; '.join(lags)}")
     return nodes
 

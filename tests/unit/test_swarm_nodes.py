@@ -209,10 +209,67 @@ def test_a_drain_says_what_ran_and_waits_for_its_end(cluster: Cluster, monkeypat
     cluster.swarm.run(cluster.gpu1, None)
     wish = cluster.wish(cluster.gpu1, availability="drain")
     assert cluster.settle(wish, check_mode=True)["drained"] == {"gpu1.lan": ["nb-alice", "nb-other"]}
-    with pytest.raises(Refused, match=r"gpu1\.lan still runs 2 task\(s\)"):
+    with pytest.raises(Refused, match=r"gpu1\.lan still runs 2 task\(s\); what runs there is nb-alice, nb-other"):
         cluster.settle(wish)
     cluster.swarm.tasks.clear()
     assert cluster.settle(wish)["drained"] == {}
+
+
+MARK = "swarmhub.drained_from"
+
+
+def availability(cluster: Cluster) -> str:
+    return str(cluster.swarm.nodes[cluster.gpu1]["Spec"]["Availability"])
+
+
+@pytest.mark.parametrize("before", ["active", "pause"])
+@pytest.mark.parametrize("labels_state", ["merge", "exact"])
+def test_a_drain_for_a_restart_gives_back_what_was(cluster: Cluster, before: str, labels_state: str) -> None:
+    cluster.settle(cluster.wish(cluster.gpu1, availability=before))
+    drained = cluster.settle_thrice(cluster.wish(cluster.gpu1, drained_for_restart=True))
+    assert (availability(cluster), cluster.labels(cluster.gpu1)[MARK]) == ("drain", before)
+    assert drained["drained"] == {"gpu1.lan": []}
+    # A killed run's next one: labels are settled as ever, and the mark is not one of theirs.
+    cluster.settle_thrice(cluster.wish(cluster.gpu1, labels={"rack": "3"}), labels_state=labels_state)
+    assert cluster.labels(cluster.gpu1)[MARK] == before
+    wish = cluster.wish(cluster.gpu1, labels={"rack": "3"}, drained_for_restart=False)
+    assert cluster.settle_thrice(wish, labels_state=labels_state)["changed"]
+    assert availability(cluster) == before
+    assert MARK not in cluster.labels(cluster.gpu1)
+
+
+def test_somebody_elses_drain_stays(cluster: Cluster) -> None:
+    cluster.settle(cluster.wish(cluster.gpu1, availability="drain"))
+    for drain in (True, False):
+        assert not cluster.settle(cluster.wish(cluster.gpu1, drained_for_restart=drain))["changed"]
+    assert availability(cluster) == "drain"
+
+
+def test_a_drain_that_somebody_ended_leaves_only_its_mark_to_remove(cluster: Cluster) -> None:
+    cluster.settle(cluster.wish(cluster.gpu1, drained_for_restart=True))
+    cluster.settle(cluster.wish(cluster.gpu1, availability="pause"))
+    assert cluster.settle_thrice(cluster.wish(cluster.gpu1, drained_for_restart=False))["changed"]
+    assert availability(cluster) == "pause"
+    assert MARK not in cluster.labels(cluster.gpu1)
+
+
+def test_a_drain_for_a_restart_waits_for_the_notebooks(cluster: Cluster) -> None:
+    cluster.swarm.run(cluster.gpu1, "alice")
+    with pytest.raises(Refused, match="what runs there is nb-alice"):
+        cluster.settle(cluster.wish(cluster.gpu1, drained_for_restart=True))
+
+
+def test_managers_restart_only_while_the_others_are_a_majority(cluster: Cluster) -> None:
+    first, second, third = cluster.managers
+    assert cluster.settle(cluster.wish(first, drained_for_restart=True), check_mode=True)["changed"]
+    with pytest.raises(Refused, match=r"cannot restart mgr1.lan, mgr2.lan now: 1 of 3 managers would answer"):
+        cluster.settle(*(cluster.wish(node_id, drained_for_restart=True) for node_id in (first, second)))
+    cluster.swarm.kill(third)
+    with pytest.raises(Refused, match=r"cannot restart mgr2.lan now"):
+        cluster.settle(cluster.wish(second, drained_for_restart=True))
+    for node_id in (second, third):
+        del cluster.swarm.nodes[node_id]
+    assert cluster.settle(cluster.wish(first, drained_for_restart=True))["changed"]
 
 
 def test_only_stale_twins_of_hosts_in_the_list_are_pruned(cluster: Cluster) -> None:
