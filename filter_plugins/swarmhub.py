@@ -140,6 +140,7 @@ class FilterModule:
             "swarmhub_kept_secrets": kept_secrets,
             "swarmhub_names": differences.names,
             "swarmhub_no_answer": cluster.unreachable_message,
+            "swarmhub_peer": cluster.peer_manager,
             "swarmhub_pending": waits.pending,
             "swarmhub_changed_hosts": gpu_probe_nodes.changed_hosts,
             "swarmhub_probed_nodes": gpu_probe_nodes.probed_nodes,

@@ -29,6 +29,12 @@ def seed_manager(states: Mapping[str, Facts], managers: Iterable[str]) -> str:
     return (active or seen or [""])[0]
 
 
+def peer_manager(states: Mapping[str, Facts], managers: Iterable[str], host: str) -> str:
+    """Return the active manager through which a host's node is drained: another one, else the host itself."""
+    active = [each for each in managers if (states.get(each, {}).get("swarm") or {}).get("control_available")]
+    return next((each for each in active if each != host), host)
+
+
 def majority_lost(managers: Iterable[str], unreachable: Iterable[str]) -> bool:
     """Tell whether the managers that answer are fewer than swarm's quorum (more than half)."""
     wanted = list(managers)
@@ -127,6 +133,8 @@ def wanted_nodes(hosts: Iterable[str], hostvars: Mapping[str, Facts]) -> list[di
             "name": host,
             "labels": {name: value for name, value in labels.items() if not waits or name not in DISCOVERED_LABELS},
             "role": "manager" if "managers" in groups else "worker",
+            # What a killed run drained for a restart is given back.
+            "drained_for_restart": False,
         }
         if pool and not waits:
             node["generic_resources"] = pool

@@ -24,10 +24,12 @@ def compare(owned_by_role: Mapping[str, Owned], state: State, may: Mapping[str, 
     Args:
         owned_by_role: what each role wants, as module differences describes it.
         state: what a look found.
-        may: ``disturb`` running notebooks, ``reboot`` the host once none runs there.
+        may: ``disturb`` running notebooks, ``drain`` the node so that none runs, ``reboot`` the host once none runs.
 
     Returns:
-        ``differences`` (all of them), ``now`` (those of them to settle) and ``waits``, a list of ``{what, cure}``.
+        ``differences`` (all of them), ``now`` (those of them to settle), ``waits``, a list of ``{what, cure}``,
+        ``installs`` (whether packages are to be settled now), and ``turn``: ``drain`` or ``restart`` where the host
+        must be changed while no other is, else empty.
     """
     found = differences(owned_by_role, state)
     notebooks = int((state.get("engine") or {}).get("notebooks") or 0)
@@ -54,7 +56,29 @@ def compare(owned_by_role: Mapping[str, Owned], state: State, may: Mapping[str, 
         {"what": "; ".join(sentences(idle)), "cure": _until_idle(notebooks)} if idle else None,
         {"what": "; ".join(sentences(boot)), "cure": UNTIL_REBOOT} if boot else None,
     ]
-    return {"differences": found, "now": now, "waits": [each for each in waits if each]}
+    swarm = state.get("swarm") or {}
+    turn = ""
+    if idle and may["drain"] and swarm.get("state") == "active":
+        turn = "drain"
+    elif swarm.get("control_available") and _restarts(now, owned_by_role, may["reboot"]):
+        turn = "restart"
+    return {
+        "differences": found,
+        "now": now,
+        "waits": [each for each in waits if each],
+        "installs": any(kinds["packages"] for kinds in now.values()),
+        "turn": turn,
+    }
+
+
+def _restarts(now: Found, owned_by_role: Mapping[str, Owned], may_reboot: bool) -> bool:
+    """Tell whether settling this restarts the engine or the host; a new driver may come to that."""
+
+    def disturbing(role: str, kind: str) -> bool:
+        return any(package_name(name) in owned_by_role[role].get("when_idle", []) for name in now[role][kind])
+
+    kinds = DISTURBING_KINDS if may_reboot else ("files", "restart")
+    return any(now[role]["reboot"] or any(disturbing(role, kind) for kind in kinds) for role in now)
 
 
 def _until_idle(notebooks: int) -> str:

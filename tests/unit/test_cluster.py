@@ -107,3 +107,10 @@ def test_images_are_those_of_the_profiles_that_fit() -> None:
         profile("c"),
     ]
     assert cluster.images_for(profiles, {"calculation_type": "cpu"}) == ["a", "c"]
+
+
+def test_a_node_is_drained_through_another_manager_where_there_is_one() -> None:
+    states = {host: {"swarm": {"control_available": host != "m1"}} for host in ("m1", "m2", "m3")}
+    assert cluster.peer_manager(states, states, "w") == "m2"
+    assert cluster.peer_manager(states, states, "m2") == "m3"
+    assert cluster.peer_manager({"m1": {"swarm": {"control_available": True}}}, ["m1", "m2"], "m1") == "m1"

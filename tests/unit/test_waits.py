@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import typing as t
 
 import pytest
@@ -41,7 +42,7 @@ def judge(
 ) -> tuple[set[str], list[str]]:
     """Return the names that are settled now, and the lines of what waits."""
     owned = {**OWNED, "gpu": {"reboot": list(reasons)}}
-    result = compare(owned, found, {"disturb": disturb, "reboot": reboot})
+    result = compare(owned, found, {"disturb": disturb, "drain": False, "reboot": reboot})
     now = {name for kinds in result["now"].values() for entries in kinds.values() for name in entries}
     assert all(any(kinds.values()) for kinds in result["now"].values()), "a role without anything to do is left out"
     return now, pending(["gpu1"], {"gpu1": {"node_waits": result["waits"]}})
@@ -90,3 +91,33 @@ def test_the_engine_keeps_the_cards_that_a_reboot_brings_back() -> None:
     now, _ = judge(state(), reasons=["x"])
     assert now == {*ALWAYS, TOOLKIT, "docker.service"}
     assert DAEMON in judge(state(files={DAEMON: None, "/other": None}), reasons=["x"])[0]
+
+
+WORKER = {"state": "active"}
+MANAGER = {"state": "active", "control_available": True}
+
+
+def turn(found: dict[str, t.Any], *, drain: bool = False, reboot: bool = False, reasons: t.Sequence[str] = ()) -> str:
+    owned = {**OWNED, "gpu": {"reboot": list(reasons)}}
+    return str(compare(owned, found, {"disturb": False, "drain": drain, "reboot": reboot})["turn"])
+
+
+def test_nodes_with_notebooks_are_drained_one_after_the_other_when_that_is_asked_for() -> None:
+    assert turn(state(notebooks=1, swarm=WORKER), drain=True) == "drain"
+    assert turn(state(notebooks=1, swarm=WORKER)) == ""
+    assert turn(state(notebooks=0, swarm=WORKER), drain=True) == ""
+    assert turn(state(notebooks=1, swarm={"state": "inactive"}), drain=True) == ""
+
+
+def test_managers_restart_in_turn_even_where_no_notebook_runs() -> None:
+    assert turn(state(swarm=MANAGER)) == "restart"
+    assert turn(state(notebooks=1, swarm=MANAGER), drain=True) == "drain"
+    right = {name: {"version": "1.20.0-1", "held": True} for name in ("nftables", "nvidia-container-toolkit")}
+    quiet = state(swarm=MANAGER, units={"docker.service": {"active": True, "since": 99.0}}, packages=right)
+    quiet["files"] = {**quiet["files"], DAEMON: {**quiet["files"][DAEMON], "sha256": hashlib.sha256(b"{}").hexdigest()}}
+    assert turn(quiet) == ""
+    assert turn(quiet, reasons=["x"]) == ""
+    assert turn(quiet, reasons=["x"], reboot=True) == "restart"
+    # The driver's installation may end in a reboot.
+    assert turn({**quiet, "packages": {}}) == ""
+    assert turn({**quiet, "packages": {}}, reboot=True) == "restart"
