@@ -79,6 +79,32 @@ def test_failing_14_a_drain_returns_at_once_and_does_not_say_what_ran(
     assert hosts.mgr1.settle("swarm_nodes", nodes=[wish(hosts.gpu1, availability="active")])["changed"]
 
 
+def test_a_node_that_was_drained_for_a_restart_is_given_back(
+    hosts: Hosts, first: dict[str, t.Any], notebook: str
+) -> None:
+    drained = hosts.mgr1.settle("swarm_nodes", nodes=[wish(hosts.gpu1, drained_for_restart=True)])
+    assert drained["drained"] == {"gpu1.lan": [notebook]}
+    assert hosts.gpu1.docker("ps", "--quiet") == ""
+    hosts.gpu1.stop()
+    hosts.gpu1.start()
+    assert hosts.gpu1.docker("ps", "--quiet") == "", "the restart ended the drain"
+
+    # As after a killed run: the next one settles labels and cards as ever.
+    nodes = [wish(hosts.gpu1, labels={"rack": "3"}, generic_resources={"GPU": CARDS}, drained_for_restart=False)]
+    report = hosts.mgr1.settle("swarm_nodes", nodes=nodes)["nodes"]["gpu1.lan"]
+    assert (report["availability"], report["state"]) == ("active", "ready")
+    assert "swarmhub" not in labels(hosts.mgr1, hosts.gpu1)
+    assert wait_for(lambda: hosts.gpu1.docker("ps", "--quiet"), bool, 20), "the service did not come back"
+
+
+def test_somebody_elses_drain_is_left_alone(hosts: Hosts, first: dict[str, t.Any]) -> None:
+    hosts.mgr1.docker("node", "update", "--availability=drain", "gpu1")
+    for drain in (True, False):
+        nodes = [wish(hosts.gpu1, drained_for_restart=drain)]
+        assert hosts.mgr1.module("swarm_nodes", nodes=nodes)["changed"] is False
+    hosts.mgr1.docker("node", "update", "--availability=active", "gpu1")
+
+
 def test_failing_15_an_update_drops_the_name_of_a_node(hosts: Hosts, first: dict[str, t.Any]) -> None:
     engine, path = DockerEngine(hosts.mgr1.docker_host), f"/nodes/{wish(hosts.gpu1)['node_id']}"
     update(engine, path, f"{path}/update", lambda spec: {**spec, "Name": "kept"})

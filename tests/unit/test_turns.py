@@ -1,46 +1,76 @@
-"""What playbooks/site.yml relies on: includes in a loop over each host's own name run one host at a time."""
+"""How the plays part hosts into those that are left, those that are changed, and those that take turns."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import typing as t
 from pathlib import Path
 
 import yaml
 
 ROOT = Path(__file__).parents[2]
 INCLUDE = "Prepare host, cards and engine of one host after the other"
+Tasks = list[dict[str, t.Any]]
 
 
-def test_hosts_take_turns(tmp_path: Path) -> None:
-    (look_and_change,) = [
-        play for play in yaml.safe_load((ROOT / "playbooks/site.yml").read_text()) if "change" in play["name"]
+def play(folder: Path, hosts: str, tasks: Tasks, variables: dict[str, t.Any]) -> str:
+    """Run tasks on hosts that are all this machine; return the lines that they appended to the file ``log``."""
+    content = [
+        {"hosts": "all", "gather_facts": False, "connection": "local", "vars": variables, "tasks": tasks},
     ]
-    (include,) = [task for task in look_and_change["tasks"] if task["name"] == INCLUDE]
-    steps = [
-        {"ansible.builtin.shell": f"echo {{{{ inventory_hostname }}}} {step} >> log"} for step in ("begins", "ends")
-    ]
-    (tmp_path / "tasks").mkdir()
-    (tmp_path / "tasks/take_turn.yml").write_text(yaml.safe_dump(steps))
-    play = {
-        "hosts": "all",
-        "gather_facts": False,
-        "connection": "local",
-        "vars": {"node_turn": "{{ 'drain' if inventory_hostname != 'b' else '' }}"},
-        "tasks": [include, {"ansible.builtin.shell": "echo {{ inventory_hostname }} goes on >> log"}],
-    }
-    for task in (*steps, play["tasks"][1]):
-        task["args"] = {"chdir": str(tmp_path)}
-    (tmp_path / "tasks/take_turn.yml").write_text(yaml.safe_dump(steps))
-    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
-    subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", "a,b,c,d,", tmp_path / "play.yml"],
-        check=True,
+    (folder / "play.yml").write_text(yaml.safe_dump(content))
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", hosts, folder / "play.yml"],
+        check=False,
         capture_output=True,
+        text=True,
         timeout=60,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+        env={
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_FILTER_PLUGINS": str(ROOT / "filter_plugins"),
+        },
     )
-    log = (tmp_path / "log").read_text().splitlines()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return (folder / "log").read_text()
+
+
+def say(folder: Path, words: str) -> dict[str, t.Any]:
+    """Return a task that appends a line."""
+    return {"ansible.builtin.shell": f"echo {words!r} >> {folder}/log"}
+
+
+def test_includes_in_a_loop_over_each_host_s_own_name_run_one_host_at_a_time(tmp_path: Path) -> None:
+    plays = yaml.safe_load((ROOT / "playbooks/site.yml").read_text())
+    (include,) = [task for each in plays for task in each.get("tasks", []) if task["name"] == INCLUDE]
+    (tmp_path / "tasks").mkdir()
+    steps = [say(tmp_path, f"{{{{ inventory_hostname }}}} {step}") for step in ("begins", "ends")]
+    (tmp_path / "tasks/take_turn.yml").write_text(yaml.safe_dump(steps))
+    turn = {"node_turn": "{{ 'drain' if inventory_hostname != 'b' else '' }}"}
+    log = play(tmp_path, "a,b,c,d,", [include, say(tmp_path, "{{ inventory_hostname }} goes on")], turn).splitlines()
     assert log[:6] == [f"{host} {step}" for host in "acd" for step in ("begins", "ends")]
     assert sorted(log[6:]) == [f"{host} goes on" for host in "abcd"]
+
+
+def test_a_host_on_which_all_waits_is_left_unless_it_is_to_be_drained(tmp_path: Path) -> None:
+    missing = {"path": "/etc/docker/daemon.json", "content": "{}", "mode": "0644"}
+    found = {"owner": "root", "group": "root", "mode": "0644", "mtime": 1.0, "sha256": "other"}
+    variables = {
+        "node_owned": {"docker_engine": {"files": [missing], "when_idle": [missing["path"]]}},
+        "node_state": {
+            "packages": {},
+            "files": {missing["path"]: found},
+            "engine": {"notebooks": 1},
+            "swarm": {"state": "active"},
+        },
+        "node_may": {"disturb": False, "reboot": False, "drain": "{{ inventory_hostname == 'drains' }}"},
+        "cluster_seed": "other",
+    }
+    compare = {"ansible.builtin.import_tasks": str(ROOT / "playbooks/tasks/compare.yml")}
+    words = "{{ {inventory_hostname: [node_is_right, node_turn, node_waits | length]} | to_json }}"
+    log = play(tmp_path, "waits,drains,", [compare, say(tmp_path, words)], variables)
+    seen = {host: values for line in log.splitlines() for host, values in json.loads(line).items()}
+    assert seen == {"waits": [True, "", 1], "drains": [False, "drain", 1]}
