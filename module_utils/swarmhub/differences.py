@@ -95,8 +95,9 @@ def of_role(owned: Owned, state: State) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
     installed = state["packages"]
     found["packages"] = {name: why for name in owned.get("packages", []) if (why := _package_reason(name, installed))}
+    # What is yet to be installed is held by whoever installs it.
     found["held"] = {
-        name: "not held" for name in owned.get("held", []) if not installed.get(name, {}).get("held", False)
+        name: "not held" for name in owned.get("held", []) if name in installed and not installed[name]["held"]
     }
     for kind in ("directories", "files"):
         for entry in owned.get(kind, []):

@@ -105,4 +105,4 @@ def test_a_named_version_is_wanted_whether_older_or_newer() -> None:
     state["packages"]["docker.io"]["version"] = "2"
     assert found(state, owned) == {}
     state["packages"].clear()
-    assert found(state, {"engine": {"packages": ["docker.io=2"]}}) == {"packages": {"docker.io=2": "not installed"}}
+    assert found(state, owned) == {"packages": {"docker.io=2": "not installed"}}
