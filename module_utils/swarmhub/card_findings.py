@@ -48,9 +48,12 @@ def check_cards(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
         # Of a card that nobody gets, nobody needs to know.
         faults = [fault for fault in looks[host]["card_faults"] if fault["card"] not in excluded]
         may_reboot = boolean({**inventory.settings, **inventory.hosts[host]}["gpu_reboot"], strict=False)
+        serves = bool((looks[host].get("engine") or {}).get("advertised"))
         for fault in faults:
-            # With one card left the host is of use, and what this run mends by a reboot need not stop it.
-            severity: Severity = "warning" if cards or (fault["reboot"] and may_reboot) else "error"
+            # With one card left the host is of use. What a reboot mends is taken or listed as pending, where the cards
+            # have served before; a new host whose driver does not work is refused.
+            mends = fault["reboot"] and (may_reboot or serves)
+            severity: Severity = "warning" if cards or mends else "error"
             key = f"card {fault['card']}" if fault["card"] else "driver"
             yield Finding(fault["what"], fault["cure"], key, host, severity=severity)
         if cards:

@@ -168,6 +168,13 @@ def test_a_driver_that_this_run_mends_by_a_reboot_does_not_stop_it() -> None:
     assert only(findings("gpu1", BARE, gpu_reboot=True)).severity == "warning"
 
 
+def test_what_a_reboot_mends_on_a_host_that_has_served_stops_nobody_else() -> None:
+    serving = {**BARE, "engine": {"version": "26.1.5", "advertised": {"GPU": ["GPU-13-0"]}}}
+    assert only(findings("gpu1", serving)).severity == "warning"
+    missing = {"card": None, "what": "there is no nvidia-smi", "cure": "install the driver", "reboot": False}
+    assert only(findings("gpu1", {**serving, "card_faults": [missing]})).severity == "error"
+
+
 def test_a_driver_must_be_within_reach() -> None:
     lacking = {**BARE, "components": ["main"]}
     assert only(findings("gpu1", lacking, {"gpu_driver": True})).key == "gpu_driver"
