@@ -64,9 +64,9 @@ def check_driver(inventory: Inventory, looks: Mapping[str, Look]) -> Iterator[Fi
         look = looks.get(host)
         if look is None or all(name in look["packages"] for name in wanted(inventory, host)):
             continue
-        if look["distribution"]["id"] == "debian" and not (
-            "non-free" in look["components"] or inventory.settings["host_package_mirror"]
-        ):
+        if look["distribution"]["id"] != "debian":
+            continue  # Ubuntu has drivers in its ordinary sources, built
+        if "non-free" not in look["components"] and not inventory.settings["host_package_mirror"]:
             cure = "add contrib, non-free and non-free-firmware to them, or set host_package_mirror"
             yield Finding("is in component non-free, which its package sources lack", cure, "gpu_driver", host)
         if not header_packages(look["kernel"]):

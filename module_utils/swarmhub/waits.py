@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from ansible.module_utils.swarmhub.differences import KINDS, Owned, State, differences, package_name, sentences
 
 Found = dict[str, dict[str, dict[str, str]]]
+When = t.Literal["now", "idle", "rebooted"]
 
 # A unit that is stopped or not enabled yet carries no notebook, and what is missing was not in use.
 DISTURBING_KINDS = ("packages", "files", "restart")
@@ -34,51 +35,55 @@ def compare(owned_by_role: Mapping[str, Owned], state: State, may: Mapping[str, 
     found = differences(owned_by_role, state)
     notebooks = int((state.get("engine") or {}).get("notebooks") or 0)
     reboots = any(kinds["reboot"] for kinds in found.values())
-    idle: Found = {}
-    boot: Found = {}
-    now: Found = {}
+
+    def when(role: str, kind: str, name: str, reason: str) -> When:
+        if kind == "reboot":
+            return "rebooted" if not may["reboot"] else "idle" if notebooks else "now"
+        if not _disturbs(owned_by_role[role], kind, name):
+            return "now"
+        if notebooks and not may["disturb"]:
+            return "idle"
+        # Cards that a reboot brings back must not be taken from the engine's settings meanwhile.
+        return "rebooted" if reboots and kind != "packages" and reason != "missing" else "now"
+
+    parts: dict[When, Found] = {"now": {}, "idle": {}, "rebooted": {}}
     for role, kinds in found.items():
-        disturbing = set(owned_by_role[role].get("when_idle", []))
         for kind, entries in kinds.items():
             for name, reason in entries.items():
-                disturbs = kind in DISTURBING_KINDS and package_name(name) in disturbing
-                if kind == "reboot":
-                    place = boot if not may["reboot"] else idle if notebooks else now
-                elif disturbs and notebooks and not may["disturb"]:
-                    place = idle
-                # Cards that a reboot brings back must not be taken from the engine's settings meanwhile.
-                elif disturbs and kind != "packages" and reason != "missing" and reboots:
-                    place = boot
-                else:
-                    place = now
-                place.setdefault(role, {each: {} for each in KINDS})[kind][name] = reason
-    waits = [
-        {"what": "; ".join(sentences(idle)), "cure": _until_idle(notebooks)} if idle else None,
-        {"what": "; ".join(sentences(boot)), "cure": UNTIL_REBOOT} if boot else None,
-    ]
-    swarm = state.get("swarm") or {}
-    turn = ""
-    if idle and may["drain"] and swarm.get("state") == "active":
-        turn = "drain"
-    elif swarm.get("control_available") and _restarts(now, owned_by_role, may["reboot"]):
-        turn = "restart"
+                part = parts[when(role, kind, name, reason)].setdefault(role, {each: {} for each in KINDS})
+                part[kind][name] = reason
+    cures: dict[When, str] = {"idle": _until_idle(notebooks), "rebooted": UNTIL_REBOOT}
     return {
         "differences": found,
-        "now": now,
-        "waits": [each for each in waits if each],
-        "installs": any(kinds["packages"] for kinds in now.values()),
-        "turn": turn,
+        "now": parts["now"],
+        "waits": [
+            {"what": "; ".join(sentences(parts[part])), "cure": cure} for part, cure in cures.items() if parts[part]
+        ],
+        "installs": any(kinds["packages"] for kinds in parts["now"].values()),
+        "turn": _turn(parts, owned_by_role, state.get("swarm") or {}, may),
     }
 
 
-def _restarts(now: Found, owned_by_role: Mapping[str, Owned], may_reboot: bool) -> bool:
+def _disturbs(owned: Owned, kind: str, name: str) -> bool:
+    return kind in DISTURBING_KINDS and package_name(name) in owned.get("when_idle", [])
+
+
+def _turn(
+    parts: Mapping[When, Found], owned_by_role: Mapping[str, Owned], swarm: State, may: Mapping[str, bool]
+) -> str:
+    if parts["idle"] and may["drain"] and swarm.get("state") == "active":
+        return "drain"
+    return "restart" if swarm.get("control_available") and _restarts(parts["now"], owned_by_role, may) else ""
+
+
+def _restarts(now: Found, owned_by_role: Mapping[str, Owned], may: Mapping[str, bool]) -> bool:
     """Tell whether settling this restarts the engine or the host; a new driver may come to that."""
-
-    def disturbing(role: str, kind: str) -> bool:
-        return any(package_name(name) in owned_by_role[role].get("when_idle", []) for name in now[role][kind])
-
-    kinds = DISTURBING_KINDS if may_reboot else ("files", "restart")
-    return any(now[role]["reboot"] or any(disturbing(role, kind) for kind in kinds) for role in now)
+    return any(
+        kind == "reboot" or (_disturbs(owned_by_role[role], kind, name) and (kind != "packages" or may["reboot"]))
+        for role, kinds in now.items()
+        for kind, entries in kinds.items()
+        for name in entries
+    )
 
 
 def _until_idle(notebooks: int) -> str:
