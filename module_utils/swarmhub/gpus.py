@@ -79,6 +79,9 @@ def read(ask: Ask = ask) -> Facts:
     if faults or cut:
         answer = ask("-L")
         listed = _listing(answer.output)
+        # A query may end at the first lost card; a list tells them all.
+        lost = _table("\n".join(line for line in answer.output.splitlines() if LOST.fullmatch(line)))[1]
+        faults += [fault for fault in lost if fault["card"] not in {each["card"] for each in faults}]
     if not cut <= listed.keys():
         # Without their instances the cards would seem to have left the pool.
         return {"cards": [], "faults": [*faults, _driver_fault(answer)]}

@@ -34,7 +34,9 @@ def compare(owned_by_role: Mapping[str, Owned], state: State, may: Mapping[str, 
     """
     found = differences(owned_by_role, state)
     notebooks = int((state.get("engine") or {}).get("notebooks") or 0)
-    reboots = any(kinds["reboot"] for kinds in found.values())
+    # Where a reboot brings the driver back, its cards must not be taken from the engine's settings meanwhile. A card that
+    # is lost among others is taken: swarm would go on handing it out.
+    driver_returns = not state.get("cards") and any(kinds["reboot"] for kinds in found.values())
 
     def when(role: str, kind: str, name: str, reason: str) -> When:
         if kind == "reboot":
@@ -43,8 +45,7 @@ def compare(owned_by_role: Mapping[str, Owned], state: State, may: Mapping[str, 
             return "now"
         if notebooks and not may["disturb"]:
             return "idle"
-        # Cards that a reboot brings back must not be taken from the engine's settings meanwhile.
-        return "rebooted" if reboots and kind != "packages" and reason != "missing" else "now"
+        return "rebooted" if driver_returns and kind != "packages" and reason != "missing" else "now"
 
     parts: dict[When, Found] = {"now": {}, "idle": {}, "rebooted": {}}
     for role, kinds in found.items():
