@@ -34,8 +34,8 @@ def compare(owned_by_role: Mapping[str, Owned], state: State, may: Mapping[str, 
     """
     found = differences(owned_by_role, state)
     notebooks = int((state.get("engine") or {}).get("notebooks") or 0)
-    # Where a reboot brings the driver back, its cards must not be taken from the engine's settings meanwhile. A card that
-    # is lost among others is taken: swarm would go on handing it out.
+    # Where a reboot brings the driver back, its cards must not be taken from the engine's settings meanwhile. A card
+    # that is lost among others is taken: swarm would go on handing it out.
     driver_returns = not state.get("cards") and any(kinds["reboot"] for kinds in found.values())
 
     def when(role: str, kind: str, name: str, reason: str) -> When:

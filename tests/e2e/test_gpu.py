@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
+import shlex
 import statistics
 import time
 import typing as t
@@ -21,6 +22,9 @@ from .conftest import Lab, edit_hosts, run_playbook, screenshot, sign_in
 CARDS = {"gpu1": 2, "gpu2": 4}
 #: Seconds from a card that is free to the service that gets it, and how much slower than usual that one may start.
 RELEASE_SECONDS, QUEUED_START = 2, 1.3
+#: What the lab's stand-ins of driver and cards are told on a host.
+CARDS_FILE = "/etc/swarmhub-lab/cards"
+NEW_CARD = "GPU-00000000-1111-4222-8333-444444444444"
 UUID = re.compile(r"GPU-[0-9a-f-]{36}")
 #: Images that ask for all cards by themselves.
 GREEDY = {"greedy-toolkit": "NVIDIA_VISIBLE_DEVICES", "greedy-swarm": "DOCKER_RESOURCE_GPU"}
@@ -281,6 +285,58 @@ def test_a_person_who_waits_reads_why_and_may_cancel(lab: Lab, page: Page, holde
     finally:
         if session.server() is not None:
             session.stop()
+
+
+# --- what is wrong with cards ----------------------------------------------------------------------------------------
+
+
+def spoil(lab: Lab, host: str, edit: t.Callable[[dict[str, t.Any]], None]) -> None:
+    """Change what the stand-ins of driver and cards are told on a host; `mended` undoes it."""
+    cards = json.loads(lab.ssh(host, f"cat {CARDS_FILE}"))
+    edit(cards)
+    lab.ssh(host, f"test -e {CARDS_FILE}.kept || cp {CARDS_FILE} {CARDS_FILE}.kept")
+    lab.ssh(host, f"printf %s {shlex.quote(json.dumps(cards))} > {CARDS_FILE}")
+
+
+@pytest.fixture
+def mended(lab: Lab) -> Iterator[None]:
+    """Cards and drivers are well again after the test."""
+    yield
+    for host in CARDS:
+        lab.ssh(host, f"if test -e {CARDS_FILE}.kept; then mv {CARDS_FILE}.kept {CARDS_FILE}; fi")
+
+
+def pending(output: str) -> dict[str, str]:
+    """What a run says that it left waiting, by host."""
+    _, _, waits = output.partition("'pending:'")
+    words = " ".join(waits.partition("PLAY RECAP")[0].split())
+    return dict(re.findall(r"- '(\w+) — (.*?)'(?= - '|$| )", words))
+
+
+def test_faults_are_told_with_their_cure_and_stop_no_notebook(
+    lab: Lab, holders: list[TokenSession], mended: None
+) -> None:
+    before = notebook_tasks(lab, holders)
+    spoil(lab, "gpu1", lambda told: told.update(fault="not loaded"))
+    spoil(lab, "gpu2", lambda told: told.update(library="535.261.03"))
+    result = run_playbook("site.yml")
+    assert result.code == 0, result.output
+    waits = pending(result.output)
+    assert waits["gpu1"].startswith("gpu: the driver is installed and not loaded"), result.output
+    assert waits["gpu2"].startswith("gpu: the loaded driver and its libraries have different versions"), result.output
+    assert all("reboot it and run again" in words for words in waits.values())
+
+    spoil(lab, "gpu1", lambda told: told.update(fault=None))
+    spoil(lab, "gpu1", lambda told: told["cards"][0].update(uuid=NEW_CARD))
+    spoil(lab, "gpu2", lambda told: told.update(library=told["driver"]))
+    spoil(lab, "gpu2", lambda told: told["cards"][1].update(lost=True))
+    result = run_playbook("site.yml")
+    assert result.code == 0, result.output
+    waits = pending(result.output)
+    assert re.search(rf"card GPU-\S+ is gone, {NEW_CARD} is not advertised yet", waits["gpu1"]), result.output
+    assert "card 0000:02:00.0 does not answer" in waits["gpu2"], result.output
+    assert sum(result.changed.values()) == 0, result.output
+    assert notebook_tasks(lab, holders) == before
 
 
 # --- what leaves notebooks alone -------------------------------------------------------------------------------------
