@@ -109,6 +109,8 @@ def _start(state: State, host: Host, others: tuple[Host, ...], image: str, slim:
         *_capability_options(), *_cgroup_options(),
         "--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined",
         "--security-opt=systempaths=unconfined", "--stop-signal=SIGRTMIN+3",
+        # A reboot ends the container's first process with a signal.
+        "--restart=on-failure",
         "--tmpfs=/run:exec", "--tmpfs=/run/lock", "--tmpfs=/tmp:exec", "--env=container=docker",
         f"--volume={volume}:/var/lib/docker", f"--volume={PREFIX}-homes:{HOMES}",
         f"--volume={resolver}:/etc/resolv.conf",

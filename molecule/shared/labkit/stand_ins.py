@@ -20,8 +20,8 @@ STUBS = SHARED / "stubs"
 MODULES = SHARED / "standins"
 # 1.18.2 ignores swarm's assignment, 1.19.0 follows it, and 1.20.0 keeps its setting through an upgrade.
 TOOLKIT_VERSIONS = ("1.18.2-1", "1.19.0-1", "1.20.0-1")
-# Debian 12's and Debian 13's.
-DRIVER_VERSIONS = ("535.261.03-1", "550.163.01-2")
+# Debian 12's and Debian 13's; a host with the component non-free has the real one in reach, which must not be newer.
+DRIVER_VERSIONS = ("535.261.03-1+lab", "550.163.01-2+lab")
 LAUNCHER = """\
 #!/usr/bin/python3
 import sys
@@ -60,6 +60,7 @@ STAND_INS = (
         {"usr/bin/nvidia-smi": "nvidia_smi", "usr/sbin/swarmhub-lab-driver": "driver_state"},
     ),
     StandIn("nvidia-kernel-dkms", DRIVER_VERSIONS),
+    StandIn("libcuda1", DRIVER_VERSIONS),
     StandIn("nvidia-driver", DRIVER_VERSIONS),
 )
 

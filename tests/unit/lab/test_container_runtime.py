@@ -39,7 +39,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("packages")
     stand_ins.build(folder)
     for version in stand_ins.TOOLKIT_VERSIONS:
-        for name, its_version in (("nvidia-container-toolkit-base", version), ("nvidia-smi", "550.163.01-2")):
+        for name, its_version in (("nvidia-container-toolkit-base", version), ("nvidia-smi", "550.163.01-2+lab")):
             stand_ins.unpack(stand_ins.deb(folder, name, its_version), folder / version)
     return folder
 

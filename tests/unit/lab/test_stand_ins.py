@@ -27,8 +27,8 @@ def test_every_package_is_built_in_every_version(folder: Path) -> None:
     toolkit = ("nvidia-container-toolkit", "nvidia-container-toolkit-base")
     library = ("libnvidia-container1", "libnvidia-container-tools")
     expected = {(name, version) for name in (*toolkit, *library) for version in ("1.18.2-1", "1.19.0-1", "1.20.0-1")}
-    drivers = ("nvidia-smi", "nvidia-kernel-dkms", "nvidia-driver")
-    expected |= {(name, version) for name in drivers for version in ("535.261.03-1", "550.163.01-2")}
+    drivers = ("nvidia-smi", "nvidia-kernel-dkms", "nvidia-driver", "libcuda1")
+    expected |= {(name, version) for name in drivers for version in ("535.261.03-1+lab", "550.163.01-2+lab")}
     assert {tuple(path.name.split("_")[:2]) for path in folder.glob("*.deb")} == expected
     assert {name for name, _ in expected} == {path.name for path in stand_ins.STUBS.iterdir()}
     for name, version in expected:
@@ -44,7 +44,11 @@ def test_every_package_is_built_in_every_version(folder: Path) -> None:
             "nvidia-container-toolkit-base (= 1.19.0-1), libnvidia-container-tools (= 1.19.0-1)",
         ),
         ("libnvidia-container-tools", "1.18.2-1", "libnvidia-container1 (= 1.18.2-1)"),
-        ("nvidia-driver", "535.261.03-1", "nvidia-kernel-dkms (= 535.261.03-1), nvidia-smi (= 535.261.03-1)"),
+        (
+            "nvidia-driver",
+            "535.261.03-1+lab",
+            "nvidia-kernel-dkms (= 535.261.03-1+lab), nvidia-smi (= 535.261.03-1+lab)",
+        ),
     ],
 )
 def test_packages_belong_together(folder: Path, name: str, version: str, depends: str) -> None:
