@@ -40,8 +40,9 @@ unit: venv ## Unit tests: no root, no network
 integration: venv ## Our modules against real Docker engines; needs root
 	pytest --numprocesses 4 --dist loadfile tests/integration
 
-test-long: venv ## What takes longer: every moment at which a run is killed; needs root
+test-long: venv ## What takes longer: every moment at which a run is killed, GPU workers over their lives; needs root and a lab that is up
 	pytest -rP -m long tests/integration
+	pytest -rP -m long tests/e2e
 
 bench: venv ## What our swarm modules cost beside community.docker's; needs root
 	python bench/modules.py

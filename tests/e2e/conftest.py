@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ import pytest
 import yaml
 from ansible.module_utils.swarmhub.probe_session import HubError, TokenSession, tls_context
 from playwright.sync_api import Page, sync_playwright
+
+from .cards import mend
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / ".lab"
@@ -216,6 +219,20 @@ def notebook(lab: Lab) -> t.Iterator[TokenSession]:
         yield session
     finally:
         lab.remove_user(session)
+
+
+@pytest.fixture(scope="session")
+def pool() -> t.Iterator[ThreadPoolExecutor]:
+    """Threads for requests that return late."""
+    with ThreadPoolExecutor(12) as pool:
+        yield pool
+
+
+@pytest.fixture
+def mended(lab: Lab) -> t.Iterator[None]:
+    """Cards and drivers are well again after the test."""
+    yield
+    mend(lab)
 
 
 @pytest.fixture

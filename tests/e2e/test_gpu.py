@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import re
-import shlex
 import statistics
 import time
 import typing as t
@@ -17,34 +16,21 @@ import pytest
 from ansible.module_utils.swarmhub.probe_session import HubError, TokenSession
 from playwright.sync_api import Page, expect
 
+from .cards import CARDS, held_cards, notebook_tasks, pending, remove_users, seen_cards, spoil, timed_start, where
 from .conftest import Lab, edit_hosts, run_playbook, screenshot, sign_in
 
-CARDS = {"gpu1": 2, "gpu2": 4}
 #: Seconds from a card that is free to the service that gets it, and how much slower than usual that one may start.
 RELEASE_SECONDS, QUEUED_START = 2, 1.3
-#: What the lab's stand-ins of driver and cards are told on a host.
-CARDS_FILE = "/etc/swarmhub-lab/cards"
 NEW_CARD = "GPU-00000000-1111-4222-8333-444444444444"
-UUID = re.compile(r"GPU-[0-9a-f-]{36}")
 #: Images that ask for all cards by themselves.
 GREEDY = {"greedy-toolkit": "NVIDIA_VISIBLE_DEVICES", "greedy-swarm": "DOCKER_RESOURCE_GPU"}
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[ThreadPoolExecutor]:
-    """Threads for requests that return late."""
-    with ThreadPoolExecutor(12) as pool:
-        yield pool
-
-
-@pytest.fixture(scope="module")
 def more_profiles(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The lab's profiles, and besides them four cards at once, one that fits every node, and the greedy images."""
-    (image,) = {
-        reference
-        for reference in lab.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
-        if "/notebook:" in reference
-    }
+    images = lab.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
+    image = next(reference for reference in images if "/notebook:" in reference)  # the newest
     repository = image.rpartition("/")[0]
     for name, variable in GREEDY.items():
         greedy = f"{repository}/{name}:1"
@@ -76,47 +62,6 @@ def more_profiles(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     finally:
         result = run_playbook("site.yml")
         assert result.code == 0, result.output
-
-
-def timed_start(session: TokenSession, slug: str) -> float:
-    """Start a server, and return how many seconds it took."""
-    begun = time.monotonic()
-    session.start(slug)
-    session.wait_until_ready()
-    return time.monotonic() - begun
-
-
-def where(lab: Lab, session: TokenSession) -> tuple[str, str]:
-    """Host and container of a user's notebook."""
-    (service,) = lab.services(session.name)
-    ((host, container),) = lab.containers(service)
-    return host, container
-
-
-def held_cards(lab: Lab, session: TokenSession) -> list[str]:
-    """The UUIDs that the swarm has assigned to a user's notebook."""
-    (service,) = lab.services(session.name)
-    ids = lab.docker("service", "ps", "--quiet", "--no-trunc", service).split()
-    assigned = [resource for task in lab.inspect("task", *ids) for resource in task.get("GenericResources") or []]
-    return sorted(resource["NamedResourceSpec"]["Value"] for resource in assigned)
-
-
-def seen_cards(lab: Lab, session: TokenSession) -> list[str]:
-    """The UUIDs that a user's notebook sees from inside."""
-    host, container = where(lab, session)
-    return sorted(UUID.findall(lab.docker("exec", container, "sh", "-c", "nvidia-smi -L || true", host=host)))
-
-
-def notebook_tasks(lab: Lab, sessions: list[TokenSession]) -> list[str]:
-    """The ids of all tasks that users' notebooks have, or had."""
-    services = [service for session in sessions for service in lab.services(session.name)]
-    return sorted(lab.docker("service", "ps", "--quiet", "--no-trunc", *services).split())
-
-
-def remove_users(lab: Lab, pool: ThreadPoolExecutor, sessions: list[TokenSession]) -> None:
-    """Stop and forget them, three at a time."""
-    for begin in range(0, len(sessions), 3):
-        list(pool.map(lab.remove_user, sessions[begin : begin + 3]))
 
 
 # --- packing ---------------------------------------------------------------------------------------------------------
@@ -288,29 +233,6 @@ def test_a_person_who_waits_reads_why_and_may_cancel(lab: Lab, page: Page, holde
 
 
 # --- what is wrong with cards ----------------------------------------------------------------------------------------
-
-
-def spoil(lab: Lab, host: str, edit: t.Callable[[dict[str, t.Any]], None]) -> None:
-    """Change what the stand-ins of driver and cards are told on a host; `mended` undoes it."""
-    cards = json.loads(lab.ssh(host, f"cat {CARDS_FILE}"))
-    edit(cards)
-    lab.ssh(host, f"test -e {CARDS_FILE}.kept || cp {CARDS_FILE} {CARDS_FILE}.kept")
-    lab.ssh(host, f"printf %s {shlex.quote(json.dumps(cards))} > {CARDS_FILE}")
-
-
-@pytest.fixture
-def mended(lab: Lab) -> Iterator[None]:
-    """Cards and drivers are well again after the test."""
-    yield
-    for host in CARDS:
-        lab.ssh(host, f"if test -e {CARDS_FILE}.kept; then mv {CARDS_FILE}.kept {CARDS_FILE}; fi")
-
-
-def pending(output: str) -> dict[str, str]:
-    """What a run says that it left waiting, by host."""
-    _, _, waits = output.partition("'pending:'")
-    words = " ".join(waits.partition("PLAY RECAP")[0].split())
-    return dict(re.findall(r"- '(\w+) — (.*?)'(?= - '|$| )", words))
 
 
 def test_faults_are_told_with_their_cure_and_stop_no_notebook(
