@@ -19,13 +19,15 @@ from traitlets import Instance
 from swarmhub_hub import reaper
 from swarmhub_hub.database import wait_for_database
 from swarmhub_hub.docker_calls import DockerFailure, docker_calls
-from swarmhub_hub.queue import KEPT_SECONDS, Queue, Waiter
+from swarmhub_hub.queue import Queue, Waiter
 from swarmhub_hub.settings import Settings
 from swarmhub_hub.spawner import SwarmhubSpawner
 
 #: Seconds that the hub waits for the database, and then for the proxy, before it gives up and is started again.
 START_PATIENCE = 120
 ROUTES_INTERVAL = 1
+#: Seconds for which a place is kept for those who were waiting for cards when the hub stopped and have not asked again.
+KEPT_SECONDS = 120
 #: What a request to the proxy can end in.
 ProxyFailure = (HTTPClientError, OSError, TimeoutError)
 
@@ -105,41 +107,54 @@ class SwarmhubApp(JupyterHub):
     # --- those who were waiting for cards -----------------------------------------------------------------------
 
     async def _resume(self) -> None:
-        """Start the servers that were waiting for cards when the hub stopped; they keep their places."""
-        await asyncio.gather(*(self._ask_again(waiter) for waiter in SwarmhubSpawner.queue.unasked()))
+        """Start the servers that were waiting for cards when the hub stopped; they keep their places for a while."""
+        queue = SwarmhubSpawner.queue
+        waiters = queue.unasked()
+        if not waiters:
+            return
+        # A client of its own: these requests last, and the shared one has ten connections, the proxy's among them.
+        client = AsyncHTTPClient(force_instance=True, defaults={"request_timeout": 60}, max_clients=len(waiters))
+        await asyncio.gather(*(self._ask_again(waiter, client) for waiter in waiters))
+        client.close()
+        await asyncio.sleep(KEPT_SECONDS)
+        for waiter in queue.unasked():
+            queue.forget(waiter)
 
-    async def _ask_again(self, waiter: Waiter) -> None:
+    async def _ask_again(self, waiter: Waiter, client: AsyncHTTPClient) -> None:
         """Ask for a server as its user would, until JupyterHub has looked after what the last start left behind."""
-        name = f"{waiter.user}'s server {waiter.server}".rstrip()
-        answer = "the user is gone"
+        refusal = "the user is gone"
         if waiter.user in self.users:
-            user = self.users[waiter.user]
-            token = user.new_api_token(note="a start that goes on", expires_in=KEPT_SECONDS)
+            token = self.users[waiter.user].new_api_token(note="a start that goes on", expires_in=KEPT_SECONDS)
             path = f"users/{quote(waiter.user)}/servers/{quote(waiter.server)}"
-            answer = await self._post_until_free(path, token, {"profile": waiter.profile.slug})
-            if orm_token := orm.APIToken.find(self.db, token):
-                self.db.delete(orm_token)
-                self.db.commit()
-        if answer:
-            self.log.warning("%s waits for its cards no more: %s", name, answer)
+            try:
+                refusal = await self._post_until_free(client, path, token, {"profile": waiter.profile.slug})
+            finally:
+                if orm_token := orm.APIToken.find(self.db, token):
+                    self.db.delete(orm_token)
+                    self.db.commit()
+        if refusal:
+            self.log.warning("%s waits for cards no more: %s", waiter.user, refusal)
             SwarmhubSpawner.queue.forget(waiter)
         else:
-            self.log.info("%s goes on waiting for its cards", name)
+            self.log.info("%s goes on waiting for cards", waiter.user)
 
-    async def _post_until_free(self, path: str, token: str, body: dict[str, str]) -> str:
+    async def _post_until_free(self, client: AsyncHTTPClient, path: str, token: str, body: dict[str, str]) -> str:
         """Return "" when the API took the request, else why not."""
         url = f"http://127.0.0.1:{self.hub.port}{self.hub.base_url}api/{path}"
         headers = {"Authorization": f"token {token}"}
         deadline = time.monotonic() + KEPT_SECONDS / 2
         while True:
-            answer = await AsyncHTTPClient().fetch(
-                url, method="POST", body=json.dumps(body), headers=headers, request_timeout=60, raise_error=False
-            )
-            words = answer.body.decode(errors="replace")
-            if answer.code < 300:
+            try:
+                await client.fetch(url, method="POST", body=json.dumps(body), headers=headers)
+            except HTTPClientError as error:
+                answer = error.response.body.decode(errors="replace") if error.response else ""
+                words, final = f"{error} {answer}", "is pending" not in answer
+            except (OSError, TimeoutError) as error:
+                words, final = str(error), False
+            else:
                 return ""
-            if "is pending" not in words or time.monotonic() >= deadline:
-                return f"HTTP {answer.code} {words}"
+            if final or time.monotonic() >= deadline:
+                return words
             await asyncio.sleep(1)
 
     # --- services -----------------------------------------------------------------------------------------------

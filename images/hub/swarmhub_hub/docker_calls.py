@@ -21,6 +21,13 @@ TIMEOUT = 60
 DockerFailure = (docker.errors.DockerException, requests.exceptions.RequestException)
 
 
+def is_no_answer(error: BaseException) -> bool:
+    """Tell a swarm that cannot answer just now (no leader, no connection) from one that refuses."""
+    if isinstance(error, docker.errors.APIError):
+        return error.status_code == 503 or "leader" in str(error.explanation or "")
+    return isinstance(error, requests.exceptions.RequestException)
+
+
 class DockerCalls:
     """Calls methods of a ``docker.APIClient`` in threads, so that one slow call holds up nobody else."""
 

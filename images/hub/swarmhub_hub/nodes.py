@@ -45,16 +45,18 @@ class Node:
 
     Attributes:
         node_id, hostname: as in the swarm.
-        available: ready and active.
+        reachable, available: not down; ready and active.
         labels: the node's labels.
         values: what constraints can ask for besides labels, by key.
         total, free: cards by kind.
         cpus, memory: what is not reserved, in 1e-9 cores and bytes.
+        all_cpus, all_memory: what the node has of them.
         shared: notebooks by UUID of the cards that are kept out of the pool.
     """
 
     node_id: str
     hostname: str
+    reachable: bool
     available: bool
     labels: t.Mapping[str, str]
     values: t.Mapping[str, str]
@@ -62,6 +64,8 @@ class Node:
     free: Counter[str]
     cpus: int
     memory: int
+    all_cpus: int
+    all_memory: int
     shared: Counter[str]
 
     def meets(self, constraints: t.Iterable[str]) -> bool:
@@ -106,7 +110,7 @@ def card_kinds(kinds: t.Iterable[str]) -> list[str]:
 
 def advertised(node: Json) -> list[tuple[str, str]]:
     """Return the named generic resources of a node as pairs of kind and id."""
-    return _named(node["Description"].get("Resources") or {})
+    return _named((node.get("Description") or {}).get("Resources") or {})
 
 
 def read_holdings(nodes: t.Iterable[Json], all_tasks: t.Iterable[Json], services: t.Iterable[Json]) -> Holdings:
@@ -129,7 +133,9 @@ def read_holdings(nodes: t.Iterable[Json], all_tasks: t.Iterable[Json], services
         cards = Counter(kind for kind, _ in _named(task) if is_cards(kind))
         labels = (task["Spec"].get("ContainerSpec") or {}).get("Labels") or {}
         _hold(node, cards, task["Spec"], labels)
-        by_user[labels.get(USER_LABEL, "")] += cards.total()
+        # A node that is down cannot confirm that a notebook has ended; its user has lost it all the same.
+        if tasks.is_alive(task) or node.reachable:
+            by_user[labels.get(USER_LABEL, "")] += cards.total()
     for service in services:
         spec = service["Spec"]["TaskTemplate"]
         node = by_id.get(_pinned_to(spec))
@@ -143,20 +149,24 @@ def read_holdings(nodes: t.Iterable[Json], all_tasks: t.Iterable[Json], services
 
 
 def _read_node(node: Json) -> Node:
-    description, spec, status = node["Description"], node["Spec"], node["Status"]
+    # A node that is about to join has no description yet.
+    description, spec, status = node.get("Description") or {}, node["Spec"], node["Status"]
     resources = description.get("Resources") or {}
     labels = spec.get("Labels") or {}
     total = Counter(kind for kind, _ in advertised(node))
+    # What the engine still hands out is not shared yet, whatever the label says.
+    pool = {uuid for _, uuid in advertised(node)}
     platform = description.get("Platform") or {}
     engine_labels = (description.get("Engine") or {}).get("Labels") or {}
     return Node(
         node_id=node["ID"],
-        hostname=description["Hostname"],
+        hostname=description.get("Hostname", ""),
+        reachable=status["State"] != "down",
         available=status["State"] == "ready" and spec["Availability"] == "active",
         labels=labels,
         values={
             "node.id": node["ID"],
-            "node.hostname": description["Hostname"],
+            "node.hostname": description.get("Hostname", ""),
             "node.role": spec["Role"],
             "node.ip": status.get("Addr", ""),
             "node.platform.os": platform.get("OS", ""),
@@ -167,7 +177,9 @@ def _read_node(node: Json) -> Node:
         free=total.copy(),
         cpus=resources.get("NanoCPUs", 0),
         memory=resources.get("MemoryBytes", 0),
-        shared=Counter(dict.fromkeys(filter(None, labels.get("gpu_shared", "").split(",")), 0)),
+        all_cpus=resources.get("NanoCPUs", 0),
+        all_memory=resources.get("MemoryBytes", 0),
+        shared=Counter({uuid: 0 for uuid in labels.get("gpu_shared", "").split(",") if uuid and uuid not in pool}),
     )
 
 

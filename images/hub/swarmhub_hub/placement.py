@@ -49,7 +49,7 @@ class Wish:
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """How many cards may be held at the same time; 0 and a missing group are no limit.
+    """How many cards may be held at the same time; 0 is no limit, and so is a missing group.
 
     Attributes:
         per_user: by one person.
@@ -68,7 +68,7 @@ class Limits:
             return f"you hold {_cards(held[wish.user])}, and {self.per_user} are allowed"
         for group in sorted(wish.groups & self.per_group.keys()):
             together = sum(held[member] for member in self.members.get(group, ()))
-            if cards and together + cards > self.per_group[group]:
+            if cards and 0 < self.per_group[group] < together + cards:
                 return f"your group {group} holds {together} of the {self.per_group[group]} cards that it may have"
         return ""
 
@@ -78,8 +78,10 @@ class Limits:
         if self.per_user and cards > self.per_user:
             return f"{_cards(cards)} at a time are more than the {self.per_user} that a person may hold"
         for group in sorted(wish.groups & self.per_group.keys()):
-            if cards > self.per_group[group]:
-                return f"{_cards(cards)} are more than the {self.per_group[group]} that group {group} may hold"
+            if 0 < self.per_group[group] < cards:
+                return (
+                    f"{_cards(cards)} at a time are more than the {self.per_group[group]} that group {group} may hold"
+                )
         return ""
 
 
@@ -95,18 +97,17 @@ def decide(wishes: t.Sequence[Wish], holdings: Holdings, limits: Limits, now: fl
     """Give places to the wishes, in their order; the nodes in ``holdings`` are used up on the way."""
     places: dict[int, Place] = {}
     waits: dict[int, str] = {}
-    kept: set[str] = set()
+    kept: set[tuple[str, str]] = set()
     for wish in wishes:
         if limit := limits.reached(wish, holdings.by_user):
             waits[wish.number] = f"{_asked(wish)}: {limit}"
             continue
-        open_nodes = [node for node in holdings.nodes if node.node_id not in kept]
-        if place := _choose(wish, open_nodes):
+        if place := _choose(wish, holdings.nodes, kept):
             places[wish.number] = place
             _take(wish, place, holdings)
             continue
-        if now - wish.since >= backfill and (closest := _closest(wish, open_nodes)):
-            kept.add(closest.node_id)
+        if now - wish.since >= backfill and (closest := _closest(wish, holdings.nodes, kept)):
+            kept.add(closest)
         waits[wish.number] = _words(wish, wishes, holdings, waits)
     return Decision(places, waits)
 
@@ -115,15 +116,28 @@ def impossible(wish: Wish, holdings: Holdings) -> str:
     """Say why no node, however empty, could take a wish; "" when one could."""
     profile = wish.profile
     able = _able(wish, holdings.nodes)
-    if any(most >= profile.gpus for _, _, most in able):
+    if any(most >= profile.gpus and _is_big_enough(node, profile) for node, _, most in able):
         return ""
     if not able:
         return f"no node that the profile fits has {_what(profile)}"
+    if any(most >= profile.gpus for _, _, most in able):
+        return f"no node with {_what(profile)} has the cores and the memory that the profile sets aside"
     return f"{_asked(wish)} at once, and no node that the profile fits has more than {max(m for _, _, m in able)}"
 
 
-def _choose(wish: Wish, nodes: t.Iterable[Node]) -> Place | None:
-    """Return the place that leaves the fewest cards free on its node, or the cards that the fewest notebooks share."""
+def _is_big_enough(node: Node, profile: Profile) -> bool:
+    return (profile.cpu_guarantee or 0) * 10**9 <= node.all_cpus and (profile.mem_guarantee or 0) <= node.all_memory
+
+
+def _has_room(node: Node, profile: Profile) -> bool:
+    return (profile.cpu_guarantee or 0) * 10**9 <= node.cpus and (profile.mem_guarantee or 0) <= node.memory
+
+
+def _choose(wish: Wish, nodes: t.Iterable[Node], kept: t.Container[tuple[str, str]]) -> Place | None:
+    """Return the place that leaves the fewest cards free on its node, or the card that the fewest notebooks share.
+
+    ``kept``: pairs of node and kind that are kept for somebody else.
+    """
     profile = wish.profile
     able = [
         (node, kind, most)
@@ -131,8 +145,8 @@ def _choose(wish: Wish, nodes: t.Iterable[Node]) -> Place | None:
         if most >= profile.gpus
         and node.available
         and node.node_id not in wish.avoid
-        and (profile.cpu_guarantee or 0) * 10**9 <= node.cpus
-        and (profile.mem_guarantee or 0) <= node.memory
+        and (node.node_id, kind) not in kept
+        and _has_room(node, profile)
     ]
     if profile.gpu_shared:
         shares = [(uses, uuid, node) for node, _, _ in able for uuid, uses in node.shared.items()]
@@ -160,14 +174,21 @@ def _is_model(node: Node, model: str) -> bool:
     return not model or node.labels.get("gpu_model", "").casefold() == model.casefold()
 
 
-def _closest(wish: Wish, nodes: t.Iterable[Node]) -> Node | None:
-    """Return the node that lacks the fewest cards for a wish, of those that could ever have enough."""
+def _closest(wish: Wish, nodes: t.Iterable[Node], kept: t.Container[tuple[str, str]]) -> tuple[str, str] | None:
+    """Return the node, and the kind there, that lacks the fewest cards for a wish, of those that could have enough.
+
+    Where cards are free already, and cores, memory or the scheduler say no, keeping them would help nobody.
+    """
     candidates = [
-        (node.free[kind], node.node_id, node)
+        (node.free[kind], node.node_id, kind)
         for node, kind, most in _able(wish, nodes)
-        if node.available and most >= wish.profile.gpus
+        if node.available
+        and not wish.profile.gpu_shared
+        and (node.node_id, kind) not in kept
+        and node.free[kind] < wish.profile.gpus <= most
+        and _is_big_enough(node, wish.profile)
     ]
-    return max(candidates, default=(0, "", None), key=lambda candidate: candidate[:2])[2]
+    return max(candidates)[1:] if candidates else None
 
 
 def _take(wish: Wish, place: Place, holdings: Holdings) -> None:
@@ -197,6 +218,11 @@ def _words(wish: Wish, wishes: t.Sequence[Wish], holdings: Holdings, waiting: t.
         return f"{_asked(wish)}: the nodes that have them are not ready ({away})"
     if wish.profile.gpu_shared:
         return f"{_asked(wish)}: the nodes that have them have no cores or memory left"
+    if any(
+        node.available and node.free[kind] >= wish.profile.gpus and not _has_room(node, wish.profile)
+        for node, kind, _ in able
+    ):
+        return f"{_asked(wish)}: they are free, but not the cores or the memory beside them"
     free = sum(max(node.free[kind], 0) for node, kind, _ in able if node.available)
     total = sum(most for node, _, most in able if node.available)
     return f"{_asked(wish)}, number {ahead + 1} in the queue: {free} of {total} are free"

@@ -18,15 +18,13 @@ from jupyterhub import orm
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from swarmhub_hub.docker_calls import DockerFailure, docker_calls
+from swarmhub_hub.docker_calls import docker_calls, is_no_answer
 from swarmhub_hub.nodes import Holdings, read_holdings
 from swarmhub_hub.placement import Limits, Place, Wish, decide, impossible
 from swarmhub_hub.settings import Profile, Settings
 
 #: Seconds between two looks at the cluster while somebody waits.
 INTERVAL = 0.7
-#: Seconds for which a place is kept for those who were waiting when the hub stopped and have not asked again.
-KEPT_SECONDS = 120
 #: Seconds for which a node is left out after the scheduler found no room on it.
 AVOID_SECONDS = 30
 
@@ -64,7 +62,7 @@ class Waiter:
         asked: asked for in this life of the hub; else it was waiting when the last one ended.
         words: what it waits for, for the person who waits.
         place: set once the service is there; None while nobody waits for it.
-        create: see `Queue.place`.
+        create, creation: see `Queue.place`; and its run, once there is one.
         avoid: nodes without room, until when (of time.monotonic).
     """
 
@@ -78,6 +76,7 @@ class Waiter:
     words: str = ""
     place: asyncio.Future[Place] | None = None
     create: Create | None = None
+    creation: asyncio.Future[None] | None = None
     avoid: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
@@ -90,17 +89,21 @@ class Queue:
     """The queue of one hub."""
 
     def __init__(self, db: Session, settings: Settings, log: logging.Logger) -> None:
-        """Read the table, which is made where it is missing; who waited for a profile that is gone waits no more."""
+        """Read the table, which is made where it is missing, without those who can wait no more.
+
+        These are who waited for a profile that is gone, or for longer than anybody may.
+        """
         self._db, self._settings, self._log = db, settings, log
         #: Set while the hub stops: the rows are for its successor.
         self.closing = False
-        self._started = time.monotonic()
-        self._creating = asyncio.Lock()
+        #: Rows that the database did not delete when it was asked to.
+        self._left_over: set[int] = set()
         self._changed = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
         _Base.metadata.create_all(db.get_bind(), checkfirst=True)
         profiles = {profile.slug: profile for profile in settings.profiles}
-        db.execute(sa.delete(Row).where(Row.profile.not_in(profiles)))
+        oldest = time.time() - settings.queue_timeout - settings.start_timeout
+        db.execute(sa.delete(Row).where(sa.or_(Row.profile.not_in(profiles), Row.since < oldest)))
         db.commit()
         self._waiters = [
             Waiter(row.number, row.user_name, row.server_name, profiles[row.profile], row.node_id, row.since)
@@ -147,9 +150,10 @@ class Queue:
         """End a start, or one that was given up; a service that is being created is there when this returns."""
         if waiter.place:
             waiter.place.cancel()
-        async with self._creating:
-            if not self.closing:
-                self.forget(waiter)
+        if waiter.creation:
+            await asyncio.wait([waiter.creation])
+        if not self.closing:
+            self.forget(waiter)
 
     # --- for the hub --------------------------------------------------------------------------------------------
 
@@ -158,11 +162,19 @@ class Queue:
         return [waiter for waiter in self._waiters if not waiter.asked]
 
     def forget(self, waiter: Waiter) -> None:
-        """Remove a row."""
+        """Remove a row, later where the database gives no answer now."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
-        self._db.execute(sa.delete(Row).where(Row.number == waiter.number))
-        self._db.commit()
+            self._left_over.add(waiter.number)
+        if waiter.place:
+            waiter.place.cancel()
+        try:
+            self._db.execute(sa.delete(Row).where(Row.number.in_(self._left_over)))
+            self._db.commit()
+            self._left_over.clear()
+        except SQLAlchemyError as error:
+            self._db.rollback()
+            self._log.warning("The queue's rows %s are deleted later: %s", sorted(self._left_over), error)
 
     # --- the one task -------------------------------------------------------------------------------------------
 
@@ -170,23 +182,18 @@ class Queue:
         """Serve until nobody waits any more."""
         answers = True
         self._changed = asyncio.Event()
-        try:
-            while any(waiter.waits for waiter in self._waiters):
-                self._changed.clear()
-                try:
-                    await self._serve_once()
-                    answers = True
-                except (*DockerFailure, SQLAlchemyError) as error:
+        while any(waiter.waits for waiter in self._waiters):
+            self._changed.clear()
+            try:
+                await self._serve_once()
+                answers = True
+            except Exception as error:  # noqa: BLE001 - one odd answer must not cost everybody their place
+                if isinstance(error, SQLAlchemyError):
                     self._db.rollback()
-                    if answers:
-                        self._log.warning("Cannot look for free cards; the queue goes on trying: %s", error)
-                    answers = False
-                await self._pause()
-        except Exception as error:
-            for waiter in self._waiters:
-                if waiter.place and waiter.waits:
-                    waiter.place.set_exception(error)
-            raise
+                if answers:
+                    self._log.warning("Cannot look for free cards; the queue goes on trying", exc_info=error)
+                answers = False
+            await self._pause()
 
     async def _pause(self) -> None:
         try:
@@ -195,9 +202,6 @@ class Queue:
             return
 
     async def _serve_once(self) -> None:
-        if time.monotonic() - self._started > KEPT_SECONDS:
-            for waiter in self.unasked():
-                self.forget(waiter)
         ours = {"label": f"swarmhub.cluster={self._settings.cluster_name}"}
         holdings = read_holdings(
             await docker_calls("nodes"), await docker_calls("tasks"), await docker_calls("services", filters=ours)
@@ -221,16 +225,19 @@ class Queue:
                     waiter.place.set_exception(NeverPlaced(reason))
 
     async def _create(self, waiter: Waiter, place: Place, kinds: t.Sequence[str]) -> None:
-        async with self._creating:
-            if not (waiter.place and waiter.create and waiter.waits):
-                return  # given up meanwhile, or not asked for again yet: then the place is kept free
-            [failure] = await asyncio.gather(waiter.create(place, kinds), return_exceptions=True)
-            if waiter.place.done():
-                return  # given up while the service was created: who left removes it
-            if failure:
-                waiter.place.set_exception(failure)
-            else:
-                waiter.place.set_result(place)
+        if not (waiter.place and waiter.create and waiter.waits):
+            return  # given up meanwhile, or not asked for again yet: then the place is kept free
+        waiter.creation = asyncio.ensure_future(waiter.create(place, kinds))
+        [failure] = await asyncio.gather(waiter.creation, return_exceptions=True)
+        waiter.creation = None
+        if waiter.place.done():
+            return  # given up while the service was created: who left removes it
+        if failure and is_no_answer(failure):
+            self._log.warning("Cannot create the service of %s now, and tries again: %s", waiter.user, failure)
+        elif failure:
+            waiter.place.set_exception(failure)
+        else:
+            waiter.place.set_result(place)
 
     def _limits(self) -> Limits:
         limited = self._settings.group_gpu_limits

@@ -17,7 +17,7 @@ from tornado import web
 from traitlets import Instance, Int, default
 
 from swarmhub_hub import tasks
-from swarmhub_hub.docker_calls import DockerFailure, docker_calls
+from swarmhub_hub.docker_calls import DockerFailure, docker_calls, is_no_answer
 from swarmhub_hub.homes import HomeError, home_mount, make_home
 from swarmhub_hub.names import home_name, service_name
 from swarmhub_hub.nodes import advertised, card_kinds
@@ -122,7 +122,8 @@ class SwarmhubSpawner(SwarmSpawner):
         return self.handler is not None and ADMIN_SCOPE in self.handler.expanded_scopes
 
     async def _find_node(self, wanted: str) -> str:
-        found = [n["ID"] for n in await self.docker("nodes") if wanted in (n["ID"], n["Description"]["Hostname"])]
+        nodes = [(node["ID"], (node.get("Description") or {}).get("Hostname")) for node in await self.docker("nodes")]
+        found = [node_id for node_id, hostname in nodes if wanted in (node_id, hostname)]
         if len(found) != 1:
             what = (
                 f"{len(found)} nodes are called '{wanted}': give the node's ID." if found else f"no node is '{wanted}'."
@@ -180,13 +181,14 @@ class SwarmhubSpawner(SwarmSpawner):
         """Wait for cards, and have the service created there, again elsewhere when the scheduler finds no room."""
 
         async def create(place: Place, kinds: t.Sequence[str]) -> None:
+            await self._remove_service()  # one that was made without an answer
             await self._create(profile, directory, kinds, place)
 
         self._waiter = self.queue.enter(self.user.name, self.name, profile, self.node_id)
-        queue_ends = time.monotonic() + self.settings.queue_timeout
+        queue_ends = self._waiter.since + self.settings.queue_timeout
         while True:
             try:
-                left = max(queue_ends - time.monotonic(), 0)
+                left = max(queue_ends - time.time(), 0)
                 place = await asyncio.wait_for(self.queue.place(self._waiter, create), left)
             except NeverPlaced as error:
                 raise SpawnFailed(409, f"The notebook cannot start: {error}.") from error
@@ -213,8 +215,8 @@ class SwarmhubSpawner(SwarmSpawner):
         self._deadline = time.monotonic() + self.settings.start_timeout
 
     async def _clean_up(self) -> None:
-        await self._leave_queue()  # first: what the queue is creating is there to be removed after that
         try:
+            await self._leave_queue()  # first: what the queue is creating is there to be removed after that
             await self._remove_service()
         except DockerFailure as error:
             self.log.warning("Service %s is left to the reaper: %s", self.object_name, _words(error))
@@ -268,7 +270,12 @@ class SwarmhubSpawner(SwarmSpawner):
         """
         pause = 0.3
         while True:
-            found = None if self._stopped else await self._tasks()
+            try:
+                found = None if self._stopped else await self._tasks()
+            except DockerFailure as error:
+                if not is_no_answer(error):
+                    raise
+                found = [self._task] if self._task else []  # no news
             if found is None:
                 raise SpawnFailed(409, CANCELLED)
             self._task = tasks.latest(found)

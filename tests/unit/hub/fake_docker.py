@@ -93,7 +93,12 @@ class FakeDocker:
 
     def nodes(self) -> list[dict[str, t.Any]]:
         self._answer()
-        return [self._node(name) for name in ("cpu1", "gpu1", "twin", "twin")]
+        joining = {
+            "ID": "id-joining",
+            "Spec": {"Role": "worker", "Availability": "active"},
+            "Status": {"State": "unknown"},
+        }
+        return [*(self._node(name) for name in ("cpu1", "gpu1", "twin", "twin")), joining]
 
     def _node(self, name: str) -> dict[str, t.Any]:
         cards = [{"NamedResourceSpec": {"Kind": "GPU", "Value": card}} for card in self.cards.get(name, ())]

@@ -132,3 +132,13 @@ def test_kinds_of_a_model() -> None:
 def test_a_node_that_takes_no_tasks_is_not_available(status: dict[str, str]) -> None:
     (seen,) = read_holdings([node("gpu1", "a", **status)], [], []).nodes
     assert not seen.available
+
+
+def test_what_a_lost_node_may_still_run_counts_for_its_cards_and_not_for_its_user() -> None:
+    seen = read_holdings([node("gpu1", "a", "b", state="down")], [task("running", "a")], [])
+    assert (seen.nodes[0].free["GPU"], seen.by_user["alice"]) == (1, 0)
+
+
+def test_what_the_engine_still_hands_out_is_not_shared_yet() -> None:
+    (seen,) = read_holdings([node("gpu1", "a", labels={"gpu_shared": "a,x"})], [], []).nodes
+    assert dict(seen.shared) == {"x": 0}

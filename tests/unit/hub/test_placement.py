@@ -19,7 +19,10 @@ def node(name: str, cards: int, free: int | None = None, **more: t.Any) -> Node:
     return Node(
         node_id=name,
         hostname=name,
+        reachable=True,
         values={},
+        all_cpus=8 * 10**9,
+        all_memory=2**40,
         total=Counter({"GPU": cards}),
         free=Counter({"GPU": cards if free is None else free}),
         **{**given, **more},
@@ -101,6 +104,35 @@ def test_what_no_node_could_ever_give() -> None:
     assert "no node that the profile fits has more than 4" in impossible(wish(1, 5), holdings)
 
 
+def test_what_no_node_is_big_enough_for_is_refused_and_keeps_no_node() -> None:
+    wishes = [wish(1, mem_guarantee=2**41), wish(2)]
+    assert impossible(wishes[0], Holdings([node("gpu1", 4)], Counter())) == (
+        "no node with 1 card has the cores and the memory that the profile sets aside"
+    )
+    assert where(decided(wishes, node("gpu1", 4), now=BACKFILL)) == {2: "gpu1"}
+
+
+def test_cards_without_room_beside_them_are_told_so_and_not_kept() -> None:
+    wishes = [wish(1, 2, mem_guarantee=2**30), wish(2)]
+    decision = decided(wishes, node("gpu1", 4, memory=1), now=BACKFILL)
+    assert where(decision) == {2: "gpu1"}
+    assert decision.waits[1] == "Waiting for 2 cards: they are free, but not the cores or the memory beside them"
+
+
+def test_a_node_is_kept_for_one_kind_of_its_cards_alone() -> None:
+    mixed = node("gpu1", 0, shared=Counter({"x": 0}))
+    mixed.total = Counter({"GPU_A100": 4, "GPU_T4": 2})
+    mixed.free = Counter({"GPU_A100": 1, "GPU_T4": 2})
+    wishes = [
+        wish(1, 4, gpu_model="a100"),
+        wish(2, gpu_model="a100"),
+        wish(3, gpu_model="t4"),
+        wish(4, gpu_shared=True),
+    ]
+    decision = decided(wishes, mixed, now=BACKFILL)
+    assert {number: place.kind for number, place in decision.places.items()} == {3: "GPU_T4", 4: ""}
+
+
 def test_the_limit_of_a_person() -> None:
     limits = Limits(2, {}, {})
     decision = decided([wish(1, 2, user="alice"), wish(2, user="bob")], node("gpu1", 8), limits=limits, alice=1)
@@ -117,6 +149,7 @@ def test_the_limit_of_a_group_counts_all_its_members_and_holds_up_nobody_else() 
     assert where(decision) == {2: "gpu1", 3: "gpu1"}
     assert decision.waits[1].endswith("your group students holds 1 of the 2 cards that it may have")
     assert limits.refusal(wish(1, 3, groups=students))
+    assert not Limits(0, {"students": 0}, {}).refusal(wish(1, 3, groups=students))
     assert not limits.refusal(wish(1, 3))
 
 

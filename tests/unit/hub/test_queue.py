@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 import typing as t
 
 import pytest
 from conftest import Places, message, start
 from fake_docker import FakeDocker, refused, status
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 from swarmhub_hub import queue as queue_module
 from swarmhub_hub import spawner as spawner_module
 from swarmhub_hub.queue import Row
@@ -148,16 +150,22 @@ def test_a_hub_that_is_started_again_serves_them_in_their_order(places: Places, 
     assert rows(places) == []
 
 
-def test_who_does_not_ask_again_loses_the_place(
-    places: Places, engine: FakeDocker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_does_not_ask_again_loses_the_place_when_the_hub_says_so(places: Places, engine: FakeDocker) -> None:
     engine.cards = {"gpu1": ("a",)}
-    places.db.add(Row(user_name="gone", server_name="", profile="gpu", node_id="", since=0))
-    places.db.add(Row(user_name="gone", server_name="", profile="no more", node_id="", since=0))
+    for profile, since in (("gpu", time.time()), ("no more", time.time()), ("gpu", 0)):
+        places.db.add(Row(user_name="gone", server_name="", profile=profile, node_id="", since=since))
     places.db.commit()
-    monkeypatch.setattr(queue_module, "KEPT_SECONDS", 0.2)
-    places.start_hub()
-    assert start(places.spawner("alice", admin=True), profile="gpu")
+    queue = places.start_hub()
+    (gone,) = queue.unasked()
+
+    async def outlast() -> None:
+        task = await begin(places.spawner("alice", admin=True))
+        await asyncio.sleep(0.2)
+        assert engine.created == []
+        queue.forget(gone)
+        await asyncio.wait_for(task, 2)
+
+    asyncio.run(outlast())
     assert rows(places) == []
 
 
@@ -198,7 +206,7 @@ def test_where_the_scheduler_finds_no_room_another_node_is_taken(
     [
         ({}, "no node that the profile fits has 1 card (A100)"),
         ({"user_gpu_limit": 1}, "2 cards at a time are more than the 1 that a person may hold"),
-        ({"group_gpu_limits": {"gpu-users": 1}}, "2 cards are more than the 1 that group gpu-users may hold"),
+        ({"group_gpu_limits": {"gpu-users": 1}}, "2 cards at a time are more than the 1 that group gpu-users may hold"),
     ],
 )
 def test_what_can_never_be_is_said_at_once(
@@ -241,6 +249,65 @@ def test_a_swarm_without_an_answer_ends_no_waiting(places: Places, engine: FakeD
         await asyncio.wait_for(task, 2)
 
     asyncio.run(hiccup())
+
+
+def test_a_swarm_without_a_leader_costs_nobody_the_place_nor_the_notebook(places: Places, engine: FakeDocker) -> None:
+    engine.cards = {"gpu1": ("a",)}
+    engine.refusal = refused("rpc error: the swarm does not have a leader")
+    engine.script = [status("starting")]
+    spawner = places.spawner(admin=True)
+
+    async def election() -> None:
+        await spawner._run_apply_user_options({"profile": "gpu"})
+        task = asyncio.create_task(spawner.start())
+        await asyncio.sleep(0.3)
+        assert rows(places) == ["alice"]
+        engine.refusal = None
+        while not spawner.object_id:
+            await asyncio.sleep(0.01)
+        engine.failure = refused("rpc error: the swarm does not have a leader")
+        await asyncio.sleep(0.5)
+        engine.failure = None
+        engine.live[spawner.object_id]["script"] = [status("running")]
+        await asyncio.wait_for(task, 3)
+
+    asyncio.run(election())
+    assert len(engine.live) == 1
+
+
+def test_an_odd_answer_ends_nobodys_waiting(
+    places: Places, engine: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.cards = {"gpu1": ("a",)}
+    with monkeypatch.context() as patch:
+        patch.setattr(queue_module, "read_holdings", lambda *_: {}["Hostname"])
+
+        async def wait() -> None:
+            spawner = places.spawner(admin=True)
+            await spawner._run_apply_user_options({"profile": "gpu"})
+            task = asyncio.create_task(spawner.start())
+            await asyncio.sleep(0.3)
+            patch.undo()
+            await asyncio.wait_for(task, 2)
+
+        asyncio.run(wait())
+
+
+def test_a_row_that_the_database_keeps_goes_with_the_next_one(
+    places: Places, engine: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.cards = {"gpu1": ("a",)}
+
+    def away(*_: t.Any) -> None:
+        raise OperationalError("DELETE", {}, Exception("the database is starting up"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(queue_module.sa, "delete", away)
+        assert start(places.spawner("alice", admin=True), profile="gpu")
+    assert rows(places) == ["alice"]
+    engine.cards = {"gpu1": ("a", "b")}
+    assert start(places.spawner("bob", admin=True), profile="gpu")
+    assert rows(places) == []
 
 
 def test_a_service_that_is_refused_is_told_and_the_next_one_gets_the_card(places: Places, engine: FakeDocker) -> None:
