@@ -29,8 +29,9 @@ def compare(owned_by_role: Mapping[str, Owned], state: State, may: Mapping[str, 
 
     Returns:
         ``differences`` (all of them), ``now`` (those of them to settle), ``waits``, a list of ``{what, cure}``,
-        ``installs`` (whether packages are to be settled now), and ``turn``: ``drain`` or ``restart`` where the host
-        must be changed while no other is, else empty.
+        ``engine_waits`` (whether the engine goes on with older settings), ``installs`` (whether packages are to be
+        settled now), and ``turn``: ``drain`` or ``restart`` where the host must be changed while no other is, else
+        empty.
     """
     found = differences(owned_by_role, state)
     notebooks = int((state.get("engine") or {}).get("notebooks") or 0)
@@ -60,6 +61,7 @@ def compare(owned_by_role: Mapping[str, Owned], state: State, may: Mapping[str, 
         "waits": [
             {"what": "; ".join(sentences(parts[part])), "cure": cure} for part, cure in cures.items() if parts[part]
         ],
+        "engine_waits": any("docker_engine" in parts[part] for part in cures),
         "installs": any(kinds["packages"] for kinds in parts["now"].values()),
         "turn": _turn(parts, owned_by_role, state.get("swarm") or {}, may),
     }

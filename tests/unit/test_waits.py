@@ -93,6 +93,20 @@ def test_the_engine_keeps_the_cards_that_a_reboot_brings_back() -> None:
     assert DAEMON in judge(state(files={DAEMON: None, "/other": None}), reasons=["x"])[0]
 
 
+@pytest.mark.parametrize(
+    ("found", "reasons", "waits"),
+    [
+        (state(), [], False),
+        (state(notebooks=1), [], True),
+        (state(), ["the driver is not loaded"], True),
+        (state(cards=[{"uuid": "GPU-1"}]), ["card GPU-2 does not answer"], False),
+    ],
+)
+def test_an_engine_waits_only_with_its_own_settings(found: dict[str, t.Any], reasons: list[str], waits: bool) -> None:
+    owned = {**OWNED, "gpu": {"reboot": reasons}}
+    assert compare(owned, found, {"disturb": False, "drain": False, "reboot": False})["engine_waits"] is waits
+
+
 WORKER = {"state": "active"}
 MANAGER = {"state": "active", "control_available": True}
 
