@@ -68,7 +68,7 @@ def compare(owned_by_role: Mapping[str, Owned], state: State, may: Mapping[str, 
 
 
 def _disturbs(owned: Owned, kind: str, name: str) -> bool:
-    return kind in DISTURBING_KINDS and package_name(name) in owned.get("when_idle", [])
+    return kind in DISTURBING_KINDS and package_name(name) in map(package_name, owned.get("when_idle", []))
 
 
 def _turn(

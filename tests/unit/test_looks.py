@@ -164,6 +164,12 @@ def test_a_driver_waits_for_its_first_boot_only() -> None:
     assert (finding.key, finding.severity) == ("driver", "error")
 
 
+def test_a_driver_of_a_wanted_version_is_found_by_its_packages_names() -> None:
+    pinned = {"gpu_driver": True, "gpu_driver_packages": ["nvidia-driver=550.163.01-2"]}
+    assert findings("gpu1", {**BARE, "packages": installed(since=101.0)}, pinned) == []
+    assert only(findings("gpu1", {**BARE, "packages": installed(since=99.0)}, pinned)).key == "driver"
+
+
 def test_a_driver_that_this_run_mends_by_a_reboot_does_not_stop_it() -> None:
     assert only(findings("gpu1", BARE, gpu_reboot=True)).severity == "warning"
 

@@ -20,7 +20,8 @@ SHOWN = {
     "swarm_resource": "{{ gpu_swarm_resource }}",
     "reasons": "{{ node_compared.differences.docker_engine.files }}",
     "waits": "{{ node_compared.waits }}",
-    "toolkit_is_right": "{{ 'gpu' not in node_compared.differences }}",
+    "held": "{{ gpu_held_packages }}",
+    "toolkit_is_right": "{{ not (node_compared.differences.gpu | default({})).facts | default({}) }}",
 }
 
 
@@ -85,6 +86,7 @@ HOSTS = {
     "sharing": host([A], {}, gpu_shared=["GPU-a"]),
     "excluded": host([A, B], {}, gpu_exclude=["GPU-a"]),
     "bare": host([], {}),
+    "pinned": host([A], {}, gpu_driver=True, gpu_driver_packages=["nvidia-driver=550.163.01-2"]),
 }
 
 
@@ -126,6 +128,7 @@ def test_what_daemon_json_advertises_is_sorted_and_named_by_kind(rendered: dict[
         "sharing": None,
         "excluded": ["GPU=GPU-b"],
         "bare": None,
+        "pinned": ["GPU=GPU-a"],
     }
 
 
@@ -139,6 +142,11 @@ def test_the_toolkit_follows_the_new_kinds_and_while_notebooks_run_the_old_ones(
     resource = {name: found["swarm_resource"] for name, found in rendered.items()}
     assert resource == {**dict.fromkeys(HOSTS, "DOCKER_RESOURCE_GPU"), "mixing": new, "mixed": new}
     assert {name for name, found in rendered.items() if not found["toolkit_is_right"]} == {"mixing", "mixed"}
+
+
+def test_packages_are_held_by_name(rendered: dict[str, t.Any]) -> None:
+    assert rendered["pinned"]["held"][:2] == ["nvidia-driver", "nvidia-container-toolkit"]
+    assert "nvidia-driver" not in rendered["bare"]["held"]
 
 
 def test_a_waiting_restart_names_the_cards(rendered: dict[str, t.Any]) -> None:

@@ -68,6 +68,14 @@ def test_what_disturbs_notebooks_waits_for_them_and_nothing_else_does() -> None:
     ]
 
 
+def test_a_package_waits_whichever_of_both_sides_names_a_version() -> None:
+    packages = ["nvidia-driver=550.163.01-2", "libcuda1"]
+    for when_idle in (packages, ["nvidia-driver", "libcuda1=550"]):
+        owned = {"host": {"packages": packages, "when_idle": when_idle}}
+        result = compare(owned, state(notebooks=1), {"disturb": False, "drain": False, "reboot": False})
+        assert result["now"] == {}
+
+
 def test_asked_to_disturb_nothing_waits() -> None:
     assert judge(state(notebooks=2), disturb=True) == (ALWAYS | DISTURBING, [])
 
