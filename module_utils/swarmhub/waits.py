@@ -35,16 +35,18 @@ def compare(owned_by_role: Mapping[str, Owned], state: State, may: Mapping[str, 
     """
     found = differences(owned_by_role, state)
     notebooks = int((state.get("engine") or {}).get("notebooks") or 0)
+    # An engine that runs and does not answer may have any number of them.
+    busy = notebooks > 0 or bool(state.get("engine_fault"))
     # Where a reboot brings the driver back, its cards must not be taken from the engine's settings meanwhile. A card
     # that is lost among others is taken: swarm would go on handing it out.
     driver_returns = not state.get("cards") and any(kinds["reboot"] for kinds in found.values())
 
     def when(role: str, kind: str, name: str, reason: str) -> When:
         if kind == "reboot":
-            return "rebooted" if not may["reboot"] else "idle" if notebooks else "now"
+            return "rebooted" if not may["reboot"] else "idle" if busy else "now"
         if not _disturbs(owned_by_role[role], kind, name):
             return "now"
-        if notebooks and not may["disturb"]:
+        if busy and not may["disturb"]:
             return "idle"
         return "rebooted" if driver_returns and kind != "packages" and reason != "missing" else "now"
 
@@ -90,6 +92,8 @@ def _restarts(now: Found, owned_by_role: Mapping[str, Owned], may: Mapping[str, 
 
 
 def _until_idle(notebooks: int) -> str:
+    if not notebooks:
+        return "its engine does not answer, and notebooks may run there: run again when it does"
     run = f"{notebooks} notebooks run" if notebooks > 1 else "a notebook runs"
     return f"{run} there: run again when none does, or with -e docker_engine_restart=drain, which ends them"
 

@@ -122,6 +122,12 @@ def test_what_is_right_elsewhere() -> None:
     assert findings("store", {"disk": {"/var/lib/docker": {"free_mb": 900}}}) == []
 
 
+def test_an_engine_that_does_not_answer_is_no_host_without_an_engine() -> None:
+    finding = only(findings("cpu1", {"engine": None, "engine_fault": "timed out", "swarm": {"state": "inactive"}}))
+    assert (finding.key, finding.host) == ("engine", "cpu1")
+    assert "(timed out)" in finding.what
+
+
 def test_the_address_for_the_swarm() -> None:
     seen = {"addresses": ["10.77.0.12/24", "10.77.0.99/24"]}
     assert findings("cpu1", seen, {"swarm_node_address": "10.77.0.99"}) == []

@@ -68,6 +68,14 @@ def test_what_disturbs_notebooks_waits_for_them_and_nothing_else_does() -> None:
     ]
 
 
+def test_an_engine_that_does_not_answer_may_have_notebooks() -> None:
+    silent = state(engine=None, engine_fault="timed out")
+    now, (line,) = judge(silent, reboot=True, reasons=["the driver is not loaded"])
+    assert now == {*ALWAYS, "docker.service"}
+    assert "its engine does not answer" in line
+    assert "the driver is not loaded" in line
+
+
 def test_a_package_waits_whichever_of_both_sides_names_a_version() -> None:
     packages = ["nvidia-driver=550.163.01-2", "libcuda1"]
     for when_idle in (packages, ["nvidia-driver", "libcuda1=550"]):
