@@ -293,10 +293,14 @@ def test_built_images_need_a_registry() -> None:
         ("1.17.8-1", False),
         ("1.18.3-1", False),
         ("1.19.0-1", False),
+        ("1.20.0~rc.1-1", False),
+        ("1.20.0", True),
+        ("1.20.0-1 ", True),
+        (1.2, True),
         ("", False),
     ],
 )
-def test_a_toolkit_that_ignores_swarm_is_refused_by_name(version: str, refused: bool) -> None:
+def test_a_toolkit_that_ignores_swarm_or_that_apt_would_not_find_is_refused(version: object, refused: bool) -> None:
     assert [finding.key for finding in findings(gpu_toolkit_version=version)] == ["gpu_toolkit_version"] * refused
     found = findings(hosts={"gpu2": {"gpu_toolkit_version": version}})
     assert [finding.host for finding in found] == ["gpu2"] * refused
