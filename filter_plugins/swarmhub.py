@@ -100,6 +100,16 @@ def kept_secrets(looks: Mapping[str, t.Any], managers: Iterable[str]) -> dict[st
     return {host: looks[host]["secrets"] for host in managers if looks.get(host, {}).get("secrets")}
 
 
+def number(value: t.Any, default: int) -> int:
+    """Return a whole number, also of its text; ``default`` for no value, and 0 is one."""
+    return default if value is None else int(value)
+
+
+def numbers(values: Mapping[str, t.Any]) -> dict[str, int]:
+    """Return the values as whole numbers."""
+    return {name: int(value) for name, value in values.items()}
+
+
 def check_inventory(groups: t.Any, hostvars: t.Any, play_hosts: Iterable[str]) -> str:
     """Return all that is wrong with what the user wrote, as one text."""
     return findings.render_findings(inventory.check_everything(groups, hostvars, play_hosts, PROJECT / "roles"))
@@ -140,6 +150,8 @@ class FilterModule:
             "swarmhub_kept_secrets": kept_secrets,
             "swarmhub_names": differences.names,
             "swarmhub_no_answer": cluster.unreachable_message,
+            "swarmhub_number": number,
+            "swarmhub_numbers": numbers,
             "swarmhub_peer": cluster.peer_manager,
             "swarmhub_pending": waits.pending,
             "swarmhub_changed_hosts": gpu_probe_nodes.changed_hosts,

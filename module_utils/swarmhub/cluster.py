@@ -115,8 +115,9 @@ def kept_out(variables: Facts) -> dict[str, list[str]]:
 def wanted_nodes(hosts: Iterable[str], hostvars: Mapping[str, Facts]) -> list[dict[str, t.Any]]:
     """Return the nodes as module swarm_nodes takes them; hosts that were not looked at are left as they are.
 
-    An engine whose restart waits for its notebooks still hands out the cards that it was started with, so what labels
-    say of the cards stays as it is until then, and a card is never both somebody's own and shared.
+    An engine whose restart waits still hands out the cards that it was started with, so what labels say of the cards
+    stays as it is until then. That a card is never both somebody's own and shared does not hang on this: the hub shares
+    no card that the engine still advertises.
     """
     nodes = []
     for host in hosts:
@@ -126,7 +127,7 @@ def wanted_nodes(hosts: Iterable[str], hostvars: Mapping[str, Facts]) -> list[di
         groups = variables["group_names"]
         cards = variables["node_state"].get("cards", []) if "gpu_workers" in groups else []
         pool = card_kinds.kinds(cards, **kept_out(variables))
-        waits = variables.get("node_waits")
+        waits = variables.get("node_engine_waits")
         labels: dict[str, str | None] = {**dict.fromkeys(DISCOVERED_LABELS), **node_labels(groups, variables, cards)}
         node: dict[str, t.Any] = {
             "node_id": variables["swarm_node_id"],

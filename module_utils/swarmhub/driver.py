@@ -7,6 +7,7 @@ import typing as t
 from collections.abc import Iterable, Iterator, Mapping
 
 from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.module_utils.swarmhub.differences import package_name
 from ansible.module_utils.swarmhub.findings import Finding
 
 if t.TYPE_CHECKING:  # looks has our rule among its own
@@ -26,9 +27,9 @@ def header_packages(kernel: str) -> list[str]:
 
 
 def is_fresh(look: Look, packages: Iterable[str]) -> bool:
-    """Tell whether any of these packages was installed or replaced since the host booted."""
+    """Tell whether any of these packages (a version may be named) was installed or replaced since the host booted."""
     found = look.get("packages", {})
-    return any(found[name]["since"] > look["booted"] for name in packages if name in found)
+    return any(found[name]["since"] > look["booted"] for name in map(package_name, packages) if name in found)
 
 
 def reboot_reasons(look: Look, packages: Iterable[str], exclude: Iterable[str] = ()) -> list[str]:
@@ -46,9 +47,10 @@ def reboot_reasons(look: Look, packages: Iterable[str], exclude: Iterable[str] =
 
 
 def wanted(inventory: Inventory, host: str) -> list[str]:
-    """Return the driver's packages that are to be on a host, none unless ``gpu_driver`` asks for them."""
+    """Return the names of the driver's packages that are to be on a host, none unless ``gpu_driver`` asks for them."""
     variables = {**inventory.settings, **inventory.hosts[host]}
-    return list(variables["gpu_driver_packages"]) if boolean(variables["gpu_driver"], strict=False) else []
+    asked = boolean(variables["gpu_driver"], strict=False)
+    return [package_name(each) for each in variables["gpu_driver_packages"] or []] if asked else []
 
 
 def cards_are_to_come(inventory: Inventory, host: str, look: Look) -> bool:

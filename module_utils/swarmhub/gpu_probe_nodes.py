@@ -13,12 +13,12 @@ BUILT_NOTEBOOK = "swarmhub/notebook"
 
 
 def changed_hosts(hosts: Iterable[str], hostvars: Mapping[str, Facts]) -> list[str]:
-    """Return the hosts on which this run changed something, without those on which something still waits."""
+    """Return the hosts on which this run changed something, without those whose engine still waits for a restart."""
     return [
         host
         for host in hosts
         if (hostvars[host].get("node_differences") or hostvars[host].get("node_has_new_packages"))
-        and not hostvars[host].get("node_waits")
+        and not hostvars[host].get("node_engine_waits")
     ]
 
 

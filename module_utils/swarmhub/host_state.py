@@ -166,14 +166,16 @@ class LocalEngine:
         return json.loads(body)
 
 
-def engine() -> Facts | None:
+def engine() -> tuple[Facts | None, str]:
     """Return version, images, running notebooks, advertised resources and swarm membership; ``None`` without an engine.
+
+    With it go the words of an engine that runs and does not answer, else an empty text: notebooks may run there.
 
     Docker Engine API: ``GET /version``, ``GET /info``, ``GET /images/json``, ``GET /containers/json``.
     """
     # Without this test, connecting would start a stopped engine through its socket unit.
     if run("systemctl", "is-active", "docker.service").strip() != "active":
-        return None
+        return None, ""
     local = LocalEngine()
     try:
         version = local.request("GET", "/version")["Version"]
@@ -181,10 +183,10 @@ def engine() -> Facts | None:
         notebooks = local.request("GET", "/containers/json?filters=" + quote(json.dumps({"label": ["swarmhub.user"]})))
         standing = Standing.read(local)
         info = local.request("GET", "/info")
-    except EngineError:
-        return None
+    except EngineError as error:
+        return None, str(error)
     cluster = info["Swarm"].get("Cluster") or {}
-    return {
+    found = {
         "version": version,
         "images": sorted(images),
         "notebooks": len(notebooks),
@@ -199,6 +201,7 @@ def engine() -> Facts | None:
             "dispatcher_heartbeat": cluster.get("Spec", {}).get("Dispatcher", {}).get("HeartbeatPeriod", 0) / 10**9,
         },
     }
+    return found, ""
 
 
 def swarm_resource() -> str:
@@ -274,6 +277,7 @@ def postgres(database: str, role: str) -> dict[str, bool]:
 def look(names: Facts) -> Facts:
     """Return everything that ``names`` asks about (the module's own parameters), and the basics of the host."""
     own, routes = addresses()
+    engine_found, engine_fault = engine()
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
     state: Facts = {
         "hostname": socket.gethostname(),
@@ -289,7 +293,8 @@ def look(names: Facts) -> Facts:
         "files": files(names["files"]),
         "units": units(names["units"]),
         "sysctls": sysctls(names["sysctls"]),
-        "engine": engine(),
+        "engine": engine_found,
+        "engine_fault": engine_fault,
         "secrets": fingerprints(names["secrets_dir"]) if names["secrets_dir"] else {},
         "cards": [],
         "card_faults": [],
@@ -308,6 +313,6 @@ def look(names: Facts) -> Facts:
         state["exports"] = sorted({line.split()[0] for line in run("exportfs", "-s").splitlines() if line.strip()})
     if names["postgres"]:
         state["postgres"] = postgres(names["postgres"]["database"], names["postgres"]["role"])
-    state["swarm"] = (state["engine"] or {}).get("swarm", {"state": "inactive"})
+    state["swarm"] = (engine_found or {}).get("swarm", {"state": "inactive"})
     state["time"] = time.time()
     return state

@@ -170,7 +170,8 @@ def check_settings(inventory: Inventory) -> Iterator[Finding]:
         if settings[key] < least:
             yield _finding(f"is {settings[key]}, which makes no sense", f"write {least} or more", key)
     for group, cards in settings["hub_group_gpu_limits"].items():
-        if not isinstance(cards, int) or isinstance(cards, bool) or cards < 0:
+        # Text of digits is what -e NAME=VALUE makes of a number.
+        if isinstance(cards, bool) or not str(cards).isdecimal():
             what = f"the limit of group {group} is {cards!r}"
             yield _finding(what, "write a number of cards", "hub_group_gpu_limits")
     unset = [name for name in ("hub_image", "hub_proxy_image", "hub_notebook_image") if not settings[name]]
@@ -279,12 +280,18 @@ def check_inventory(
         for name, spec in options.items()
         if spec.get("required") and variables.get(name) is None
     ]
+    # Nothing under a key stands for what is empty anyhow; a default that is something would be lost.
+    unset = [
+        _finding("has no value", "write one, or comment the key out for the default", name)
+        for name, spec in options.items()
+        if spec.get("default") and any(name in each and each[name] is None for each in hosts.values())
+    ]
     mistyped = list(specs.validate_options("inventory", options, hosts))
     settings = settings_of(variables, options)
-    judged = frozenset(finding.key for finding in (*missing, *mistyped))
+    judged = frozenset(finding.key for finding in (*missing, *unset, *mistyped))
     inventory = Inventory(groups, hosts, settings, frozenset((*options, *known)), judged)
     plan = address_plan.check_networks(settings)
-    return [*missing, *mistyped, *plan, *itertools.chain.from_iterable(rule(inventory) for rule in RULES)]
+    return [*missing, *unset, *mistyped, *plan, *itertools.chain.from_iterable(rule(inventory) for rule in RULES)]
 
 
 def check_limit(play_hosts: Iterable[str], groups: Mapping[str, list[str]]) -> list[Finding]:

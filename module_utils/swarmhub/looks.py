@@ -54,6 +54,15 @@ def _engine(inventory: Inventory, host: str, engine: Version) -> Iterator[Findin
         yield Finding(f"{text} has known faults in swarm", cure, "engine", host, severity="warning")
 
 
+def check_engines(_inventory: Inventory, looks: Looks) -> Iterator[Finding]:
+    """Engines that run and do not answer: whether notebooks run there cannot be told."""
+    for host, look in looks.items():
+        if look.get("engine_fault"):
+            what = f"docker.service is active and its engine does not answer ({look['engine_fault']})"
+            cure = "look at journalctl -u docker on the host, or restart it when no notebook runs there"
+            yield Finding(what, cure, "engine", host)
+
+
 def check_addresses(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
     """One address of each host inside the cluster's networks; no network of the site where ours are to be."""
     networks = address_plan.cluster(inventory.settings)
@@ -160,6 +169,7 @@ def check_sizes(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
 RULES = (
     check_membership,
     check_distributions,
+    check_engines,
     check_addresses,
     check_basics,
     check_driver,

@@ -59,6 +59,9 @@ def errors_of(name: str, spec: Mapping[str, t.Any], value: t.Any) -> list[str]:
     container = CONTAINERS.get(spec.get("type", "str"))
     if container and not isinstance(value, container):
         return [f"is a {type(value).__name__} and must be a {spec['type']}"]
+    # Python takes true for 1, and so does the validator.
+    if spec.get("type") == "int" and isinstance(value, bool):
+        return [f"is {str(value).lower()} and must be a number"]
     result = ArgumentSpecValidator({name: spec}).validate({name: plain(value)})
     return [str(remove_values(message, result._no_log_values)) for message in result.error_messages]
 

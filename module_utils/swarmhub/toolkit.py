@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from collections.abc import Iterator, Mapping
 
@@ -14,7 +15,9 @@ if t.TYPE_CHECKING:  # whose rules include ours
 VARIABLE = "gpu_toolkit_version"
 PACKAGE = "nvidia-container-toolkit"
 WHAT = "{} does not follow swarm's assignment of cards"
-CURE = "use 1.19.0-1 or later, or 1.17"
+CURE = "use 1.19.0-1 or later, or 1.17.8-1"
+# As NVIDIA's packages have it. 1.20 without quotes would be the number 1.2.
+VERSION = re.compile(r"\d+\.\d+\.\d+(~rc\.\d+)?-\d+")
 
 
 def is_deaf(text: str) -> bool:
@@ -28,12 +31,15 @@ def wanted(inventory: Inventory, host: str) -> str:
 
 
 def check_wanted(inventory: Inventory) -> Iterator[Finding]:
-    """Refuse a version that would give notebooks the wrong cards."""
+    """Refuse a version that apt would not find, or that would give notebooks the wrong cards."""
     hosts_by_version: dict[str, list[str]] = {}
     for host in inventory.groups.get("gpu_workers", []):
         hosts_by_version.setdefault(wanted(inventory, host), []).append(host)
     for text, hosts in hosts_by_version.items():
-        if is_deaf(text):
+        if text and not VERSION.fullmatch(text):
+            cure = f"write it in quotes, exactly as apt-cache madison {PACKAGE} has it"
+            yield Finding(f"{text} is no version of its packages", cure, VARIABLE, ", ".join(hosts), VARIABLES_FILE)
+        elif is_deaf(text):
             yield Finding(WHAT.format(text), CURE, VARIABLE, ", ".join(hosts), VARIABLES_FILE)
 
 

@@ -29,21 +29,24 @@ def compare(owned_by_role: Mapping[str, Owned], state: State, may: Mapping[str, 
 
     Returns:
         ``differences`` (all of them), ``now`` (those of them to settle), ``waits``, a list of ``{what, cure}``,
-        ``installs`` (whether packages are to be settled now), and ``turn``: ``drain`` or ``restart`` where the host
-        must be changed while no other is, else empty.
+        ``engine_waits`` (whether the engine goes on with older settings), ``installs`` (whether packages are to be
+        settled now), and ``turn``: ``drain`` or ``restart`` where the host must be changed while no other is, else
+        empty.
     """
     found = differences(owned_by_role, state)
     notebooks = int((state.get("engine") or {}).get("notebooks") or 0)
+    # An engine that runs and does not answer may have any number of them.
+    busy = notebooks > 0 or bool(state.get("engine_fault"))
     # Where a reboot brings the driver back, its cards must not be taken from the engine's settings meanwhile. A card
     # that is lost among others is taken: swarm would go on handing it out.
     driver_returns = not state.get("cards") and any(kinds["reboot"] for kinds in found.values())
 
     def when(role: str, kind: str, name: str, reason: str) -> When:
         if kind == "reboot":
-            return "rebooted" if not may["reboot"] else "idle" if notebooks else "now"
+            return "rebooted" if not may["reboot"] else "idle" if busy else "now"
         if not _disturbs(owned_by_role[role], kind, name):
             return "now"
-        if notebooks and not may["disturb"]:
+        if busy and not may["disturb"]:
             return "idle"
         return "rebooted" if driver_returns and kind != "packages" and reason != "missing" else "now"
 
@@ -60,13 +63,14 @@ def compare(owned_by_role: Mapping[str, Owned], state: State, may: Mapping[str, 
         "waits": [
             {"what": "; ".join(sentences(parts[part])), "cure": cure} for part, cure in cures.items() if parts[part]
         ],
+        "engine_waits": any("docker_engine" in parts[part] for part in cures),
         "installs": any(kinds["packages"] for kinds in parts["now"].values()),
         "turn": _turn(parts, owned_by_role, state.get("swarm") or {}, may),
     }
 
 
 def _disturbs(owned: Owned, kind: str, name: str) -> bool:
-    return kind in DISTURBING_KINDS and package_name(name) in owned.get("when_idle", [])
+    return kind in DISTURBING_KINDS and package_name(name) in map(package_name, owned.get("when_idle", []))
 
 
 def _turn(
@@ -88,6 +92,8 @@ def _restarts(now: Found, owned_by_role: Mapping[str, Owned], may: Mapping[str, 
 
 
 def _until_idle(notebooks: int) -> str:
+    if not notebooks:
+        return "its engine does not answer, and notebooks may run there: run again when it does"
     run = f"{notebooks} notebooks run" if notebooks > 1 else "a notebook runs"
     return f"{run} there: run again when none does, or with -e docker_engine_restart=drain, which ends them"
 

@@ -89,9 +89,10 @@ def test_a_node_is_wanted_with_its_pooled_cards_unless_its_engine_waits() -> Non
         "gpu_memory_gb": "48",
         "gpu_shared": None,
     }
-    (node,) = cluster.wanted_nodes(
-        ["g"], {"g": {**gpu, "node_waits": [{"what": "x", "cure": "y"}], "gpu_shared": ["GPU-1"]}}
-    )
+    # A reboot that is pending for a lost card changes nothing about those that are left.
+    reboot = {**gpu, "node_waits": [{"what": "x", "cure": "y"}], "node_engine_waits": False}
+    assert cluster.wanted_nodes(["g"], {"g": reboot}) == [node]
+    (node,) = cluster.wanted_nodes(["g"], {"g": {**gpu, "node_engine_waits": True, "gpu_shared": ["GPU-1"]}})
     assert "generic_resources" not in node
     assert node["labels"] == {"calculation_type": "gpu"}
     assert cluster.wanted_nodes(["g"], {"g": {**gpu, "node_state": {}}}) == []

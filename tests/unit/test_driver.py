@@ -28,6 +28,7 @@ def test_a_reboot_mends_a_fresh_driver_and_the_faults_that_say_so() -> None:
     driver = {"nvidia-driver": {"version": "1", "held": True, "since": 200.0}}
     fresh = {"cards": [], "booted": 100.0, "packages": driver}
     assert reboot_reasons(fresh, ["nvidia-driver", "libcuda1"]) == [NOT_LOADED]
+    assert reboot_reasons(fresh, ["nvidia-driver=550.163.01-2"]) == [NOT_LOADED]
     assert reboot_reasons({**fresh, "booted": 300.0}, ["nvidia-driver"]) == []
     assert reboot_reasons({**fresh, "cards": [{"uuid": "GPU-1"}]}, ["nvidia-driver"]) == []
     assert reboot_reasons(fresh, []) == []

@@ -274,16 +274,17 @@ def test_a_node_with_cards_is_not_passed_over_because_its_host_does_not_answer()
     assert probed_nodes([{**here, "item": "gpu1.lan"}], PROFILES)[0]["name"] == "gpu1.lan"
 
 
-def test_only_hosts_that_changed_and_do_not_wait_are_probed_again() -> None:
+def test_only_hosts_that_changed_and_whose_engine_does_not_wait_are_probed_again() -> None:
     hostvars = {
         "changed": {"node_differences": {"gpu": {}}},
         "right": {"node_differences": {}, "node_has_new_packages": False},
         "new toolkit": {"node_differences": {}, "node_has_new_packages": True},  # and nothing else after it
-        "waits": {"node_differences": {"docker_engine": {}}, "node_waits": [{"what": "x", "cure": "y"}]},
-        "restarted": {"node_differences": {"docker_engine": {}}, "node_waits": []},
+        "waits": {"node_differences": {"docker_engine": {}}, "node_engine_waits": True},
+        "restarted": {"node_differences": {"docker_engine": {}}, "node_engine_waits": False},
+        "reboot waits": {"node_differences": {"gpu": {}}, "node_waits": [{"what": "x", "cure": "y"}]},
         "silent": {},
     }
-    assert changed_hosts(hostvars, hostvars) == ["changed", "new toolkit", "restarted"]
+    assert changed_hosts(hostvars, hostvars) == ["changed", "new toolkit", "restarted", "reboot waits"]
 
 
 def test_the_table_has_the_probe_s_own_columns() -> None:

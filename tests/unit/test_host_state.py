@@ -8,6 +8,7 @@ import typing as t
 from pathlib import Path
 
 from ansible.module_utils.swarmhub import host_state
+from ansible.module_utils.swarmhub.engine import EngineError
 from ansible.module_utils.swarmhub.swarm import named_resources
 
 NOTHING: dict[str, t.Any] = {
@@ -72,6 +73,16 @@ def test_what_an_engine_advertises_is_sorted_by_kind_and_value() -> None:
     resources.append({"DiscreteResourceSpec": {"Kind": "SSD", "Value": 3}})
     assert named_resources({"GenericResources": resources}) == {"GPU": ["a", "b"], "MIG_1G_10GB": ["m"]}
     assert named_resources({"GenericResources": None}) == {}
+
+
+def test_an_engine_that_runs_and_does_not_answer_is_told_from_one_that_is_stopped(monkeypatch: t.Any) -> None:
+    def silent(*_: t.Any, **__: t.Any) -> t.Any:
+        raise EngineError("GET", "/version", 0, "timed out")
+
+    monkeypatch.setattr(host_state.LocalEngine, "request", silent)
+    for active, fault in (("active", "timed out"), ("inactive", "")):
+        monkeypatch.setattr(host_state, "run", lambda *_, active=active: active)
+        assert host_state.engine() == (None, fault)
 
 
 def test_cards_are_looked_for_only_where_they_are_asked_for(monkeypatch: t.Any) -> None:

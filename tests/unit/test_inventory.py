@@ -183,6 +183,11 @@ def test_what_is_required(name: str) -> None:
         ({"hub_start_timeout": 5}, "hub_start_timeout"),
         ({"hub_user_gpu_limit": -1}, "hub_user_gpu_limit"),
         ({"hub_group_gpu_limits": {"students": "two"}}, "hub_group_gpu_limits"),
+        ({"hub_group_gpu_limits": {"students": True}}, "hub_group_gpu_limits"),
+        ({"hub_group_gpu_limits": {"students": None}}, "hub_group_gpu_limits"),
+        ({"hub_idle_timeout": True}, "hub_idle_timeout"),
+        ({"hub_start_timeout": None}, "hub_start_timeout"),
+        ({"hub_homes_path": None}, "hub_homes_path"),
         ({"swarm_network_mode": "mesh"}, "swarm_network_mode"),
         ({"hub_homes_driver": "cifs"}, "hub_homes_driver"),
         ({"docker_engine_restart": "later"}, "docker_engine_restart"),
@@ -193,6 +198,12 @@ def test_what_is_required(name: str) -> None:
 )
 def test_a_wrong_setting_is_named_by_its_key(variables: dict[str, Any], key: str) -> None:
     assert {finding.key for finding in findings(**variables)} == {key}
+
+
+def test_what_is_empty_anyhow_may_have_no_value_and_numbers_may_be_text() -> None:
+    names = ("hub_idle_timeout", "hub_user_gpu_limit", "hub_group_gpu_limits", "gpu_exclude", "gpu_shared")
+    assert findings(**dict.fromkeys(names)) == []
+    assert findings(hub_queue_backfill="0", hub_group_gpu_limits={"students": "2"}) == []
 
 
 def test_a_network_with_host_bits_gets_a_suggestion() -> None:
@@ -282,10 +293,14 @@ def test_built_images_need_a_registry() -> None:
         ("1.17.8-1", False),
         ("1.18.3-1", False),
         ("1.19.0-1", False),
+        ("1.20.0~rc.1-1", False),
+        ("1.20.0", True),
+        ("1.20.0-1 ", True),
+        (1.2, True),
         ("", False),
     ],
 )
-def test_a_toolkit_that_ignores_swarm_is_refused_by_name(version: str, refused: bool) -> None:
+def test_a_toolkit_that_ignores_swarm_or_that_apt_would_not_find_is_refused(version: object, refused: bool) -> None:
     assert [finding.key for finding in findings(gpu_toolkit_version=version)] == ["gpu_toolkit_version"] * refused
     found = findings(hosts={"gpu2": {"gpu_toolkit_version": version}})
     assert [finding.host for finding in found] == ["gpu2"] * refused

@@ -122,6 +122,12 @@ def test_what_is_right_elsewhere() -> None:
     assert findings("store", {"disk": {"/var/lib/docker": {"free_mb": 900}}}) == []
 
 
+def test_an_engine_that_does_not_answer_is_no_host_without_an_engine() -> None:
+    finding = only(findings("cpu1", {"engine": None, "engine_fault": "timed out", "swarm": {"state": "inactive"}}))
+    assert (finding.key, finding.host) == ("engine", "cpu1")
+    assert "(timed out)" in finding.what
+
+
 def test_the_address_for_the_swarm() -> None:
     seen = {"addresses": ["10.77.0.12/24", "10.77.0.99/24"]}
     assert findings("cpu1", seen, {"swarm_node_address": "10.77.0.99"}) == []
@@ -162,6 +168,12 @@ def test_a_driver_waits_for_its_first_boot_only() -> None:
     assert findings("gpu1", {**BARE, "packages": installed(since=101.0)}, gpu_driver=True) == []
     finding = only(findings("gpu1", {**BARE, "packages": installed(since=99.0)}, gpu_driver=True))
     assert (finding.key, finding.severity) == ("driver", "error")
+
+
+def test_a_driver_of_a_wanted_version_is_found_by_its_packages_names() -> None:
+    pinned = {"gpu_driver": True, "gpu_driver_packages": ["nvidia-driver=550.163.01-2"]}
+    assert findings("gpu1", {**BARE, "packages": installed(since=101.0)}, pinned) == []
+    assert only(findings("gpu1", {**BARE, "packages": installed(since=99.0)}, pinned)).key == "driver"
 
 
 def test_a_driver_that_this_run_mends_by_a_reboot_does_not_stop_it() -> None:

@@ -20,7 +20,10 @@ SHOWN = {
     "swarm_resource": "{{ gpu_swarm_resource }}",
     "reasons": "{{ node_compared.differences.docker_engine.files }}",
     "waits": "{{ node_compared.waits }}",
-    "toolkit_is_right": "{{ 'gpu' not in node_compared.differences }}",
+    "held": "{{ gpu_held_packages }}",
+    "numbers": "{{ [hub_stack_idle_timeout, hub_stack_start_timeout, hub_stack_queue_timeout, "
+    "hub_stack_queue_backfill, hub_stack_user_gpu_limit, hub_stack_group_gpu_limits] }}",
+    "toolkit_is_right": "{{ not (node_compared.differences.gpu | default({})).facts | default({}) }}",
 }
 
 
@@ -76,6 +79,7 @@ def host(
     return {"seen": state, **variables}
 
 
+NUMBERS = ("hub_idle_timeout", "hub_start_timeout", "hub_queue_timeout", "hub_queue_backfill", "hub_user_gpu_limit")
 HOSTS = {
     "new": host([B, A]),
     "right": host([A, B], {"GPU": ["GPU-a", "GPU-b"]}),
@@ -85,6 +89,10 @@ HOSTS = {
     "sharing": host([A], {}, gpu_shared=["GPU-a"]),
     "excluded": host([A, B], {}, gpu_exclude=["GPU-a"]),
     "bare": host([], {}),
+    "textual": host([], {}, **dict.fromkeys(NUMBERS, "60"), hub_group_gpu_limits={"students": "2"}),
+    "zeros": host([], {}, **dict.fromkeys(NUMBERS, 0), hub_group_gpu_limits={}),
+    "unset": host([], {}, **dict.fromkeys(NUMBERS), hub_group_gpu_limits=None),
+    "pinned": host([A], {}, gpu_driver=True, gpu_driver_packages=["nvidia-driver=550.163.01-2"]),
 }
 
 
@@ -117,7 +125,8 @@ def resources(found: dict[str, t.Any]) -> list[str] | None:
 
 
 def test_what_daemon_json_advertises_is_sorted_and_named_by_kind(rendered: dict[str, t.Any]) -> None:
-    assert {name: resources(found) for name, found in rendered.items()} == {
+    shown = {name: resources(found) for name, found in rendered.items() if name not in ("textual", "zeros", "unset")}
+    assert shown == {
         "new": ["GPU=GPU-a", "GPU=GPU-b"],
         "right": ["GPU=GPU-a", "GPU=GPU-b"],
         "replaced": ["GPU=GPU-a", "GPU=GPU-b"],
@@ -126,12 +135,13 @@ def test_what_daemon_json_advertises_is_sorted_and_named_by_kind(rendered: dict[
         "sharing": None,
         "excluded": ["GPU=GPU-b"],
         "bare": None,
+        "pinned": ["GPU=GPU-a"],
     }
 
 
 def test_containers_run_with_the_cards_runtime_wherever_there_are_cards(rendered: dict[str, t.Any]) -> None:
     runtimes = {name: json.loads(found["daemon"]).get("default-runtime") for name, found in rendered.items()}
-    assert runtimes == {**dict.fromkeys(HOSTS, "nvidia"), "bare": None}
+    assert runtimes == {name: "nvidia" if found["seen"]["cards"] else None for name, found in HOSTS.items()}
 
 
 def test_the_toolkit_follows_the_new_kinds_and_while_notebooks_run_the_old_ones(rendered: dict[str, t.Any]) -> None:
@@ -139,6 +149,18 @@ def test_the_toolkit_follows_the_new_kinds_and_while_notebooks_run_the_old_ones(
     resource = {name: found["swarm_resource"] for name, found in rendered.items()}
     assert resource == {**dict.fromkeys(HOSTS, "DOCKER_RESOURCE_GPU"), "mixing": new, "mixed": new}
     assert {name for name, found in rendered.items() if not found["toolkit_is_right"]} == {"mixing", "mixed"}
+
+
+def test_the_hub_is_given_numbers_whatever_the_user_wrote(rendered: dict[str, t.Any]) -> None:
+    assert rendered["textual"]["numbers"] == [60] * 5 + [{"students": 2}]
+    assert rendered["zeros"]["numbers"] == [0] * 5 + [{}]
+    for name in ("unset", "bare"):
+        assert rendered[name]["numbers"] == [0, 300, 86400, 1800, 0, {}]
+
+
+def test_packages_are_held_by_name(rendered: dict[str, t.Any]) -> None:
+    assert rendered["pinned"]["held"][:2] == ["nvidia-driver", "nvidia-container-toolkit"]
+    assert "nvidia-driver" not in rendered["bare"]["held"]
 
 
 def test_a_waiting_restart_names_the_cards(rendered: dict[str, t.Any]) -> None:

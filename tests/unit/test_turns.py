@@ -56,6 +56,35 @@ def test_includes_in_a_loop_over_each_host_s_own_name_run_one_host_at_a_time(tmp
     assert sorted(log[6:]) == [f"{host} goes on" for host in "abcd"]
 
 
+NODES = "#!/bin/sh\necho '{\"changed\": false}'\n"
+
+
+def test_every_host_is_looked_at_again_when_its_turn_comes(tmp_path: Path) -> None:
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library/swarm_nodes.py").write_text(NODES)
+    (tmp_path / "tasks").mkdir()
+    turn = (ROOT / "playbooks/tasks/take_turn.yml").read_text()
+    (tmp_path / "tasks/take_turn.yml").write_text(turn)
+    look = say(tmp_path, "{{ {inventory_hostname: node_may} | to_json }}")
+    (tmp_path / "tasks/look_again.yml").write_text(yaml.safe_dump([look]))
+    (tmp_path / "tasks/prepare.yml").write_text(yaml.safe_dump([say(tmp_path, "{{ {} }}")]))
+    variables = {
+        "node_turn": "{{ inventory_hostname }}",
+        "node_peer": "{{ inventory_hostname }}",
+        "swarm_node_id": "x",
+        "docker_engine_restart": "{{ 'now' if inventory_hostname == 'restart' else 'drain' }}",
+        "gpu_reboot": "true",
+    }
+    log = play(tmp_path, "drain,restart,", [{"ansible.builtin.import_tasks": "tasks/take_turn.yml"}], variables)
+    seen = {host: may for line in log.splitlines() for host, may in json.loads(line).items()}
+    assert seen == {
+        "drain": {"disturb": False, "reboot": True, "drain": False},
+        "restart": {"disturb": True, "reboot": True, "drain": False},
+    }
+    (give_back,) = [task for task in yaml.safe_load(turn) if "retries" in task]
+    assert give_back["retries"] * give_back["swarm_nodes"]["timeout"] <= 300
+
+
 def test_a_host_on_which_all_waits_is_left_unless_it_is_to_be_drained(tmp_path: Path) -> None:
     missing = {"path": "/etc/docker/daemon.json", "content": "{}", "mode": "0644"}
     found = {"owner": "root", "group": "root", "mode": "0644", "mtime": 1.0, "sha256": "other"}

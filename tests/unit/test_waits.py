@@ -68,6 +68,22 @@ def test_what_disturbs_notebooks_waits_for_them_and_nothing_else_does() -> None:
     ]
 
 
+def test_an_engine_that_does_not_answer_may_have_notebooks() -> None:
+    silent = state(engine=None, engine_fault="timed out")
+    now, (line,) = judge(silent, reboot=True, reasons=["the driver is not loaded"])
+    assert now == {*ALWAYS, "docker.service"}
+    assert "its engine does not answer" in line
+    assert "the driver is not loaded" in line
+
+
+def test_a_package_waits_whichever_of_both_sides_names_a_version() -> None:
+    packages = ["nvidia-driver=550.163.01-2", "libcuda1"]
+    for when_idle in (packages, ["nvidia-driver", "libcuda1=550"]):
+        owned = {"host": {"packages": packages, "when_idle": when_idle}}
+        result = compare(owned, state(notebooks=1), {"disturb": False, "drain": False, "reboot": False})
+        assert result["now"] == {}
+
+
 def test_asked_to_disturb_nothing_waits() -> None:
     assert judge(state(notebooks=2), disturb=True) == (ALWAYS | DISTURBING, [])
 
@@ -91,6 +107,20 @@ def test_the_engine_keeps_the_cards_that_a_reboot_brings_back() -> None:
     now, _ = judge(state(), reasons=["x"])
     assert now == {*ALWAYS, TOOLKIT, "docker.service"}
     assert DAEMON in judge(state(files={DAEMON: None, "/other": None}), reasons=["x"])[0]
+
+
+@pytest.mark.parametrize(
+    ("found", "reasons", "waits"),
+    [
+        (state(), [], False),
+        (state(notebooks=1), [], True),
+        (state(), ["the driver is not loaded"], True),
+        (state(cards=[{"uuid": "GPU-1"}]), ["card GPU-2 does not answer"], False),
+    ],
+)
+def test_an_engine_waits_only_with_its_own_settings(found: dict[str, t.Any], reasons: list[str], waits: bool) -> None:
+    owned = {**OWNED, "gpu": {"reboot": reasons}}
+    assert compare(owned, found, {"disturb": False, "drain": False, "reboot": False})["engine_waits"] is waits
 
 
 WORKER = {"state": "active"}
