@@ -197,6 +197,16 @@ def test_a_driver_must_be_within_reach() -> None:
     assert (finding.key, finding.severity) == ("gpu_driver", "warning")
 
 
+def test_ubuntus_driver_has_other_packages() -> None:
+    ubuntu = {**BARE, "distribution": {"id": "ubuntu", "version": "24.04"}}
+
+    def keys(**variables: Any) -> set[str]:
+        return {finding.key for finding in findings("gpu1", ubuntu, {"gpu_driver": True, **variables})}
+
+    assert keys() == {"distribution", "gpu_driver_packages"}
+    assert keys(gpu_driver_packages=["nvidia-headless-570-server", "nvidia-utils-570-server"]) == {"distribution"}
+
+
 def test_a_fault_is_one_sentence_with_host_card_and_cure() -> None:
     seen = {"card_faults": [LOST]}
     assert str(only(findings("gpu2", seen))) == "gpu2 · card 0000:0b:00.0 — does not answer; reboot the host"
