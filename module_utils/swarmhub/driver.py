@@ -17,7 +17,7 @@ Look = Mapping[str, t.Any]
 
 # Release names of Debian's own kernels, such as 6.12.43+deb13-amd64 or 6.12.43+deb13-cloud-amd64.
 KERNEL_FLAVOUR = re.compile(r"\d.*?-((?:[a-z]+-)?(?:amd64|arm64))")
-# Those that no release of Ubuntu has.
+# Ubuntu's have the driver's number in their names.
 DEBIANS_PACKAGES = frozenset({"nvidia-driver", "nvidia-kernel-dkms", "nvidia-smi"})
 NOT_LOADED = "the driver was installed after the last boot and shows no card yet"
 
