@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible._internal._datatag._tags import TrustedAsTemplate
 from ansible.module_utils.swarmhub.specs import validate_specs
+from ansible.template import trust_as_template
 
 OPTIONS = {
     "engine_mode": {"type": "str", "choices": ["a", "b"], "description": "Mode."},
@@ -56,7 +56,7 @@ def test_a_wrong_value_names_role_variable_and_host(roles: Path, name: str, valu
 
 
 def test_ansibles_own_text_is_text(roles: Path) -> None:
-    [finding] = validate_specs(roles, {"h1": {"engine_pools": TrustedAsTemplate().tag("a"), "engine_mode": "a"}})
+    [finding] = validate_specs(roles, {"h1": {"engine_pools": trust_as_template("a"), "engine_mode": "a"}})
     assert finding.what == "is text and must be a list"
 
 
