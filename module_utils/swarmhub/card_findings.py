@@ -29,10 +29,10 @@ LISTS = ("gpu_exclude", "gpu_shared")
 def check_lists(inventory: Inventory) -> Iterator[Finding]:
     """Entries of ``gpu_exclude`` and ``gpu_shared`` that are no UUIDs, and cards that are in both."""
     for host, variables in inventory.hosts.items():
-        lists = {key: value for key in LISTS if isinstance(value := variables.get(key), (list, tuple))}
+        lists = {key: list(map(str, value)) for key in LISTS if isinstance(value := variables.get(key), (list, tuple))}
         for key, value in lists.items():
             for text in value:
-                if not UUID.fullmatch(str(text)):
+                if not UUID.fullmatch(text):
                     yield Finding(f"{text!r} is no UUID of a card", UUID_CURE, key, host, HOSTS_FILE)
         for uuid in sorted(set.intersection(*map(set, lists.values())) if len(lists) == len(LISTS) else ()):
             what = f"{uuid} is in gpu_exclude as well"

@@ -109,7 +109,7 @@ def node_labels(groups: Iterable[str], variables: Facts, cards: Iterable[Facts] 
 
 def kept_out(variables: Facts) -> dict[str, list[str]]:
     """Return what a host's variables keep out of the pool of cards, as card_kinds takes it."""
-    return {key: list(variables.get(f"gpu_{key}") or []) for key in ("exclude", "shared")}
+    return {key: list(map(str, variables.get(f"gpu_{key}") or [])) for key in ("exclude", "shared")}
 
 
 def wanted_nodes(hosts: Iterable[str], hostvars: Mapping[str, Facts]) -> list[dict[str, t.Any]]:

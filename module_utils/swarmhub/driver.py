@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.module_utils.swarmhub.differences import package_name
-from ansible.module_utils.swarmhub.findings import Finding
+from ansible.module_utils.swarmhub.findings import VARIABLES_FILE, Finding
 
 if t.TYPE_CHECKING:  # looks has our rule among its own
     from ansible.module_utils.swarmhub.inventory import Inventory
@@ -17,6 +17,8 @@ Look = Mapping[str, t.Any]
 
 # Release names of Debian's own kernels, such as 6.12.43+deb13-amd64 or 6.12.43+deb13-cloud-amd64.
 KERNEL_FLAVOUR = re.compile(r"\d.*?-((?:[a-z]+-)?(?:amd64|arm64))")
+# Ubuntu's have the driver's number in their names.
+DEBIANS_PACKAGES = frozenset({"nvidia-driver", "nvidia-kernel-dkms", "nvidia-smi"})
 NOT_LOADED = "the driver was installed after the last boot and shows no card yet"
 
 
@@ -67,7 +69,11 @@ def check_driver(inventory: Inventory, looks: Mapping[str, Look]) -> Iterator[Fi
         if look is None or all(name in look["packages"] for name in wanted(inventory, host)):
             continue
         if look["distribution"]["id"] != "debian":
-            continue  # Ubuntu has drivers in its ordinary sources, built
+            # Ubuntu has drivers in its ordinary sources, built, under names of its own.
+            if DEBIANS_PACKAGES.intersection(wanted(inventory, host)):
+                cure = "name Ubuntu's, such as nvidia-headless-570-server and nvidia-utils-570-server"
+                yield Finding("names Debian's packages", cure, "gpu_driver_packages", host, VARIABLES_FILE)
+            continue
         if "non-free" not in look["components"] and not inventory.settings["host_package_mirror"]:
             cure = "add contrib, non-free and non-free-firmware to them, or set host_package_mirror"
             yield Finding("is in component non-free, which its package sources lack", cure, "gpu_driver", host)

@@ -38,6 +38,16 @@ LEAST = {
     "hub_user_gpu_limit": 0,
 }
 
+#: Where a key without a value is taken for its default.
+MAY_BE_UNSET = (
+    "node_labels",
+    "gpu_exclude",
+    "gpu_shared",
+    "hub_idle_timeout",
+    "hub_user_gpu_limit",
+    "hub_group_gpu_limits",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Inventory:
@@ -280,11 +290,13 @@ def check_inventory(
         for name, spec in options.items()
         if spec.get("required") and variables.get(name) is None
     ]
-    # Nothing under a key stands for what is empty anyhow; a default that is something would be lost.
     unset = [
         _finding("has no value", "write one, or comment the key out for the default", name)
         for name, spec in options.items()
-        if spec.get("default") and any(name in each and each[name] is None for each in hosts.values())
+        if name not in MAY_BE_UNSET and not spec.get("required")
+        # Of text that is empty by default no value is as good.
+        if spec.get("type", "str") != "str" or spec.get("default")
+        if any(name in each and each[name] is None for each in hosts.values())
     ]
     mistyped = list(specs.validate_options("inventory", options, hosts))
     settings = settings_of(variables, options)

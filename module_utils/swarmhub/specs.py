@@ -17,6 +17,15 @@ from ansible.module_utils.swarmhub.findings import VARIABLES_FILE, Finding
 
 Options = dict[str, dict[str, t.Any]]
 CONTAINERS: dict[str, tuple[type, ...]] = {"list": (list, tuple), "dict": (Mapping,)}
+# Types as a reader of YAML knows them; Python takes true for a number, so that comes first.
+WORDS = {"list": "a list", "dict": "a mapping", "int": "a number", "bool": "true or false"}
+KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (bool, WORDS["bool"]),
+    ((int, float), WORDS["int"]),
+    (str, "text"),
+    (Mapping, WORDS["dict"]),
+    ((list, tuple), WORDS["list"]),
+)
 
 
 def read_options(role: Path, entry_point: str = "main") -> Options:
@@ -56,13 +65,14 @@ def errors_of(name: str, spec: Mapping[str, t.Any], value: t.Any) -> list[str]:
 
     A list or mapping must be one: Ansible would make a list of any text, and the plays would still see the text.
     """
-    container = CONTAINERS.get(spec.get("type", "str"))
-    if container and not isinstance(value, container):
-        return [f"is a {type(value).__name__} and must be a {spec['type']}"]
-    # Python takes true for 1, and so does the validator.
-    if spec.get("type") == "int" and isinstance(value, bool):
-        return [f"is {str(value).lower()} and must be a number"]
+    wanted = spec.get("type", "str")
+    container = CONTAINERS.get(wanted)
     result = ArgumentSpecValidator({name: spec}).validate({name: plain(value)})
+    mistyped = bool(result.error_messages) and wanted in ("int", "bool")
+    # The validator takes true for 1.
+    if mistyped or (container and not isinstance(value, container)) or (wanted == "int" and isinstance(value, bool)):
+        found = next((words for kind, words in KINDS if isinstance(value, kind)), type(value).__name__)
+        return [f"is {'not whole' if found == WORDS[wanted] else found} and must be {WORDS[wanted]}"]
     return [str(remove_values(message, result._no_log_values)) for message in result.error_messages]
 
 

@@ -78,13 +78,13 @@ def _turn(
 ) -> str:
     if parts["idle"] and may["drain"] and swarm.get("state") == "active":
         return "drain"
-    return "restart" if swarm.get("control_available") and _restarts(parts["now"], owned_by_role, may) else ""
+    return "restart" if swarm.get("control_available") and _restarts(parts["now"], owned_by_role) else ""
 
 
-def _restarts(now: Found, owned_by_role: Mapping[str, Owned], may: Mapping[str, bool]) -> bool:
-    """Tell whether settling this restarts the engine or the host; a new driver may come to that."""
+def _restarts(now: Found, owned_by_role: Mapping[str, Owned]) -> bool:
+    """Tell whether settling this restarts the engine or the host; new packages may show cards, and so come to that."""
     return any(
-        kind == "reboot" or (_disturbs(owned_by_role[role], kind, name) and (kind != "packages" or may["reboot"]))
+        kind == "reboot" or _disturbs(owned_by_role[role], kind, name)
         for role, kinds in now.items()
         for kind, entries in kinds.items()
         for name in entries

@@ -10,6 +10,7 @@ import pytest
 from ansible.inventory.manager import InventoryManager
 from ansible.module_utils.swarmhub.findings import Finding, render_findings, report
 from ansible.module_utils.swarmhub.inventory import (
+    MAY_BE_UNSET,
     check_everything,
     check_inventory,
     check_limit,
@@ -188,6 +189,8 @@ def test_what_is_required(name: str) -> None:
         ({"hub_idle_timeout": True}, "hub_idle_timeout"),
         ({"hub_start_timeout": None}, "hub_start_timeout"),
         ({"hub_homes_path": None}, "hub_homes_path"),
+        ({"gpu_driver": None}, "gpu_driver"),
+        ({"hub_registry_credentials": None}, "hub_registry_credentials"),
         ({"swarm_network_mode": "mesh"}, "swarm_network_mode"),
         ({"hub_homes_driver": "cifs"}, "hub_homes_driver"),
         ({"docker_engine_restart": "later"}, "docker_engine_restart"),
@@ -201,8 +204,7 @@ def test_a_wrong_setting_is_named_by_its_key(variables: dict[str, Any], key: str
 
 
 def test_what_is_empty_anyhow_may_have_no_value_and_numbers_may_be_text() -> None:
-    names = ("hub_idle_timeout", "hub_user_gpu_limit", "hub_group_gpu_limits", "gpu_exclude", "gpu_shared")
-    assert findings(**dict.fromkeys(names)) == []
+    assert findings(**dict.fromkeys((*MAY_BE_UNSET, "nfs_host", "calculation_type"))) == []
     assert findings(hub_queue_backfill="0", hub_group_gpu_limits={"students": "2"}) == []
 
 
@@ -254,6 +256,11 @@ def test_cards_are_listed_by_full_uuid() -> None:
 def test_what_is_no_uuid_is_refused(key: str, text: str) -> None:
     finding = only(findings(hosts={"gpu1": {key: [text]}}))
     assert (finding.key, finding.host) == (key, "gpu1")
+
+
+def test_what_is_no_text_in_both_lists_of_cards_is_refused() -> None:
+    found = findings(hosts={"gpu1": {"gpu_exclude": [{"a": "b"}], "gpu_shared": [{"a": "b"}]}})
+    assert {finding.key for finding in found} == {"gpu_exclude", "gpu_shared"}
 
 
 def test_a_list_of_cards_must_be_a_list() -> None:

@@ -197,9 +197,25 @@ def test_a_driver_must_be_within_reach() -> None:
     assert (finding.key, finding.severity) == ("gpu_driver", "warning")
 
 
+def test_ubuntus_driver_has_other_packages() -> None:
+    ubuntu = {**BARE, "distribution": {"id": "ubuntu", "version": "24.04"}}
+
+    def keys(**variables: Any) -> set[str]:
+        return {finding.key for finding in findings("gpu1", ubuntu, {"gpu_driver": True, **variables})}
+
+    assert keys() == {"distribution", "gpu_driver_packages"}
+    assert keys(gpu_driver_packages=["nvidia-headless-570-server", "nvidia-utils-570-server"]) == {"distribution"}
+
+
 def test_a_fault_is_one_sentence_with_host_card_and_cure() -> None:
     seen = {"card_faults": [LOST]}
     assert str(only(findings("gpu2", seen))) == "gpu2 · card 0000:0b:00.0 — does not answer; reboot the host"
+
+
+def test_a_list_without_a_value_is_an_empty_one() -> None:
+    empty = {"gpu_exclude": None, "gpu_shared": None}
+    assert only(findings("gpu2", {"card_faults": [LOST]}, empty)).key == "card 0000:0b:00.0"
+    assert only(findings("gpu1", BARE, {"gpu_driver": True, "gpu_driver_packages": None})).key == "driver"
 
 
 def test_a_card_that_is_known_to_be_sick_is_excluded_without_a_word() -> None:

@@ -80,6 +80,7 @@ def host(
 
 
 NUMBERS = ("hub_idle_timeout", "hub_start_timeout", "hub_queue_timeout", "hub_queue_backfill", "hub_user_gpu_limit")
+LISTS = ("gpu_exclude", "gpu_shared", "gpu_driver_packages")
 HOSTS = {
     "new": host([B, A]),
     "right": host([A, B], {"GPU": ["GPU-a", "GPU-b"]}),
@@ -91,7 +92,7 @@ HOSTS = {
     "bare": host([], {}),
     "textual": host([], {}, **dict.fromkeys(NUMBERS, "60"), hub_group_gpu_limits={"students": "2"}),
     "zeros": host([], {}, **dict.fromkeys(NUMBERS, 0), hub_group_gpu_limits={}),
-    "unset": host([], {}, **dict.fromkeys(NUMBERS), hub_group_gpu_limits=None),
+    "unset": host([], {}, **dict.fromkeys(NUMBERS), hub_group_gpu_limits=None, **dict.fromkeys(LISTS), gpu_driver=True),
     "pinned": host([A], {}, gpu_driver=True, gpu_driver_packages=["nvidia-driver=550.163.01-2"]),
 }
 
@@ -156,6 +157,11 @@ def test_the_hub_is_given_numbers_whatever_the_user_wrote(rendered: dict[str, t.
     assert rendered["zeros"]["numbers"] == [0] * 5 + [{}]
     for name in ("unset", "bare"):
         assert rendered[name]["numbers"] == [0, 300, 86400, 1800, 0, {}]
+
+
+def test_lists_without_a_value_are_empty(rendered: dict[str, t.Any]) -> None:
+    assert rendered["unset"]["held"] == rendered["bare"]["held"]
+    assert resources(rendered["unset"]) is None
 
 
 def test_packages_are_held_by_name(rendered: dict[str, t.Any]) -> None:

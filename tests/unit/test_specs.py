@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.module_utils.swarmhub.specs import validate_specs
+from ansible.template import trust_as_template
 
 OPTIONS = {
     "engine_mode": {"type": "str", "choices": ["a", "b"], "description": "Mode."},
@@ -36,9 +37,14 @@ def roles(tmp_path: Path) -> Path:
     ("name", "value", "words"),
     [
         ("engine_mode", "c", "must be one of: a, b"),
-        ("engine_pools", "10.0.0.0/8", "is a str and must be a list"),
-        ("engine_labels", "a=b", "is a str and must be a dict"),
-        ("engine_seconds", "soon", "int"),
+        ("engine_pools", "10.0.0.0/8", "is text and must be a list"),
+        ("engine_labels", "a=b", "is text and must be a mapping"),
+        ("engine_pools", {"a": 1}, "is a mapping and must be a list"),
+        ("engine_pools", 5, "is a number and must be a list"),
+        ("engine_labels", ["a"], "is a list and must be a mapping"),
+        ("engine_seconds", "soon", "is text and must be a number"),
+        ("engine_seconds", True, "is true or false and must be a number"),
+        ("engine_seconds", 1.5, "is not whole and must be a number"),
         ("engine_auths", [{"password": 5}], "missing required arguments: user"),
     ],
 )
@@ -47,6 +53,11 @@ def test_a_wrong_value_names_role_variable_and_host(roles: Path, name: str, valu
     assert (finding.host, finding.key) == ("h1", name)
     assert words in finding.what
     assert "role engine" in finding.cure
+
+
+def test_ansibles_own_text_is_text(roles: Path) -> None:
+    [finding] = validate_specs(roles, {"h1": {"engine_pools": trust_as_template("a"), "engine_mode": "a"}})
+    assert finding.what == "is text and must be a list"
 
 
 def test_what_is_wrong_on_all_hosts_is_said_once(roles: Path) -> None:

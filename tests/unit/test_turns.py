@@ -104,3 +104,17 @@ def test_a_host_on_which_all_waits_is_left_unless_it_is_to_be_drained(tmp_path: 
     log = play(tmp_path, "waits,drains,", [compare, say(tmp_path, words)], variables)
     seen = {host: values for line in log.splitlines() for host, values in json.loads(line).items()}
     assert seen == {"waits": [True, "", 1], "drains": [False, "drain", 1]}
+
+
+def test_a_card_that_a_reboot_did_not_bring_back_is_told_where_others_remain(tmp_path: Path) -> None:
+    tasks = yaml.safe_load((ROOT / "playbooks/tasks/prepare.yml").read_text())
+    (task,) = [each for each in tasks if each["name"] == "Say which card the reboot did not bring back"]
+    lost = "card GPU-2 does not answer (Unknown Error)"
+    variables = {
+        "gpu_rebooted": {"rebooted": "{{ inventory_hostname != 'left' }}"},
+        "node_state": {"cards": "{{ [] if inventory_hostname == 'bare' else ['GPU-1'] }}"},
+        "gpu_owned": {"reboot": f"{{{{ [] if inventory_hostname == 'mended' else ['{lost}'] }}}}"},
+    }
+    said = {**say(tmp_path, task["ansible.builtin.debug"]["msg"]), "when": task["when"]}
+    log = play(tmp_path, "lost,mended,bare,left,", [said], variables)
+    assert log == f"lost was rebooted, and still {lost}: keep it out with gpu_exclude\n"

@@ -148,6 +148,8 @@ def test_managers_restart_in_turn_even_where_no_notebook_runs() -> None:
     assert turn(quiet) == ""
     assert turn(quiet, reasons=["x"]) == ""
     assert turn(quiet, reasons=["x"], reboot=True) == "restart"
-    # The driver's installation may end in a reboot.
-    assert turn({**quiet, "packages": {}}) == ""
-    assert turn({**quiet, "packages": {}}, reboot=True) == "restart"
+    # A driver's or toolkit's installation may show cards, for which the engine restarts, or end in a reboot.
+    assert turn({**quiet, "packages": {}}) == "restart"
+    other = {**right, "nvidia-container-toolkit": {"version": "1.19.0-1", "held": True}}
+    assert turn({**quiet, "packages": other}) == "restart"
+    assert turn({**quiet, "packages": {"nvidia-container-toolkit": right["nvidia-container-toolkit"]}}) == ""
