@@ -119,7 +119,9 @@ def test_mixed_models_and_mig_instances_are_had_by_name(lab: Lab, tmp_path: Path
     try:
         # Who takes any card would take the only one of its model.
         for some in (("big", "small", "part", "none"), ("any",)):
-            starting = [(user, each["slug"]) for user, each in zip(users, profiles, strict=True) if each["slug"] in some]
+            starting = [
+                (user, each["slug"]) for user, each in zip(users, profiles, strict=True) if each["slug"] in some
+            ]
             list(pool.map(timed_start, *zip(*starting, strict=True)))
         held = dict(zip([*wishes, "none"], [held_cards(lab, user) for user in users], strict=True))
         cards = json.loads(lab.ssh("gpu2", "cat /etc/swarmhub-lab/cards"))["cards"]
