@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""A whole cluster on this machine: four (or one) Debian 13 hosts in containers, then site.yml on them.
+"""A whole cluster on this machine: hosts in containers, or with kernels of their own, then site.yml on them.
 
-python3 molecule/shared/lab.py up [--layout default|single] [--hosts-only]
+python3 molecule/shared/lab.py up [--layout default|single|kernel] [--hosts-only]
 python3 molecule/shared/lab.py status
 python3 molecule/shared/lab.py down
 """
@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from labkit import engine, hosts, images, inventory, machine, packages, teardown
-from labkit.layouts import LAYOUTS, Host
+from labkit import disks, engine, hosts, hub_images, images, inventory, kernels, machine, packages, teardown
+from labkit.layouts import LAYOUTS, Layout
 from labkit.run import LabError, logged, phase, say
 from labkit.state import LAB, REPOSITORY, State, alive
 
@@ -40,6 +40,36 @@ def _run_site(folder: Path) -> None:
     logged(command, LAB / "site.log", timeout=SITE_TIMEOUT, cwd=REPOSITORY, env=env, progress=_site_progress)
 
 
+def _make_containers(state: State, layout: Layout, mirrors: tuple[str, str]) -> dict[str, str]:
+    """Make the hosts as containers; they build their images themselves."""
+    with phase("root file systems"):
+        slim = images.root_archive("slim", mirrors[0])
+        state.image = images.import_image(state, images.root_archive("host", mirrors[0]))
+        state.save()
+    with phase("network and package server"):
+        hosts.make_network(state)
+        driver = packages.build_repository()
+        packages.start_server(state, mirrors)
+    with phase("hosts"):
+        hosts.make(state, layout.hosts, state.image, slim, driver)
+    return {}
+
+
+def _make_kernels(state: State, layout: Layout, mirrors: tuple[str, str]) -> dict[str, str]:
+    """Make the hosts with kernels of their own; return the references of the images on their disks."""
+    with phase("images of hub, proxy and notebook"):
+        references = hub_images.build(state, images.root_archive("slim", mirrors[0]), mirrors[0])
+    with phase("disks"):
+        found = {host.name: disks.of(state, host, references, mirrors[0]) for host in layout.hosts}
+    with phase("network and package server"):
+        kernels.make_network(state)
+        driver = packages.build_repository()
+        packages.start_server(state, mirrors)
+    with phase("boot"):
+        kernels.make(state, layout.hosts, found, driver)
+    return references
+
+
 def up(layout_name: str, hosts_only: bool) -> None:
     """Bring the lab up; what is there already is kept."""
     state = State.load()
@@ -48,26 +78,18 @@ def up(layout_name: str, hosts_only: bool) -> None:
     LAB.mkdir(mode=0o700, exist_ok=True)
     state.layout = layout_name
     state.save()
-    layout: tuple[Host, ...] = LAYOUTS[layout_name]
+    layout = LAYOUTS[layout_name]
     with phase("Debian packages on this machine"):
-        machine.install_packages()
+        machine.install_packages(kernels=layout.kernels)
     if not hosts_only:
         with phase("Python environment"):
             machine.make_venv()
     with phase("outer engine"):
         engine.start(state)
-    with phase("root file systems"):
-        mirrors = machine.mirrors()
-        slim = images.root_archive("slim", mirrors[0])
-        image = images.import_host(state, images.root_archive("host", mirrors[0]))
-    with phase("network and package server"):
-        hosts.make_network(state)
-        driver = packages.build_repository()
-        packages.start_server(state, mirrors)
-    with phase("hosts"):
-        hosts.make(state, layout, image, slim, driver)
+    mirrors = machine.mirrors()
+    references = _make_kernels(state, layout, mirrors) if layout.kernels else _make_containers(state, layout, mirrors)
     with phase("inventory"):
-        folder = inventory.write(state, layout)
+        folder = inventory.write(state, layout, references)
     if hosts_only:
         say(f"The hosts are up; their inventory is {folder}")
         return
@@ -85,18 +107,19 @@ def status() -> None:
         return
     reachable = engine.answers(state)
     say(f"layout {state.layout}, network {state.subnet}, engine {'answers' if reachable else 'does not answer'}")
-    for host in LAYOUTS[state.layout]:
-        running = engine.docker(
-            state, "ps", "--all", "--filter", f"name=^/{hosts.PREFIX}-{host.name}$", "--format={{.Status}}"
-        ) if reachable else ""  # fmt: skip
-        say(f"  {host.name:6} {state.address(host.number):14} {running or 'absent'}")
+    if not LAYOUTS[state.layout].kernels:
+        for host in LAYOUTS[state.layout].hosts:
+            running = engine.docker(
+                state, "ps", "--all", "--filter", f"name=^/{hosts.PREFIX}-{host.name}$", "--format={{.Status}}"
+            ) if reachable else ""  # fmt: skip
+            say(f"  {host.name:6} {state.address(host.number):14} {running or 'absent'}")
     for name, identity in state.processes.items():
         say(f"  {name}: {'runs' if alive(identity) else 'gone'}")
 
 
 def main() -> int:
     """Read the command line and run one command; 1 when it failed for a reason that can be told."""
-    parser = argparse.ArgumentParser(description="A whole cluster of container hosts on this machine.")
+    parser = argparse.ArgumentParser(description="A whole cluster on this machine.")
     commands = parser.add_subparsers(dest="command", required=True)
     bring_up = commands.add_parser("up", help="bring the lab up, or mend it")
     bring_up.add_argument("--layout", choices=sorted(LAYOUTS), default="default")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .run import LabError, output, say, succeeds, wait_until
@@ -21,6 +24,28 @@ def _answers(docker_host: str) -> bool:
     return succeeds(["docker", "--host", docker_host, "version"], timeout=15)
 
 
+def _spawn(folder: Path, data: Path, *options: str) -> subprocess.Popen[bytes]:
+    """Start an engine whose socket and log lie in a folder, and wait for it."""
+    docker_host = f"unix://{folder / 'docker.sock'}"
+    pidfile = folder / "docker.pid"
+    pidfile.unlink(missing_ok=True)  # of an engine that was killed: its number may be somebody else's by now
+    with (folder / "engine.log").open("ab") as log:
+        process = subprocess.Popen(
+            ["dockerd", f"--host={docker_host}", f"--data-root={data}", f"--exec-root={folder / 'exec'}",
+             f"--pidfile={pidfile}", "--bridge=none", "--containerd-namespace=swarmhub-lab",
+             "--containerd-plugins-namespace=swarmhub-lab-plugins", *options],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    def ready() -> bool:
+        if process.poll() is not None:
+            raise LabError(f"the lab's engine ended at once; the reason is in {folder / 'engine.log'}")
+        return _answers(docker_host)
+
+    wait_until(ready, "the start of the lab's engine", 60)
+    return process
+
+
 def _start_ours() -> None:
     if IDENTITY.exists() and alive(IDENTITY.read_text()):
         wait_until(lambda: _answers(OURS), "an answer of our engine", 60)
@@ -28,23 +53,19 @@ def _start_ours() -> None:
     if len(str(FOLDER)) > 70:
         raise LabError(f"{FOLDER} is too long a path for an engine's sockets: set SWARMHUB_CACHE to a shorter one")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    pidfile = FOLDER / "docker.pid"
-    pidfile.unlink(missing_ok=True)  # of an engine that was killed: its number may be somebody else's by now
-    with (FOLDER / "engine.log").open("ab") as log:
-        process = subprocess.Popen(
-            ["dockerd", f"--host={OURS}", f"--data-root={FOLDER / 'data'}", f"--exec-root={FOLDER / 'exec'}",
-             f"--pidfile={pidfile}", "--bridge=none", "--containerd-namespace=swarmhub-lab",
-             "--containerd-plugins-namespace=swarmhub-lab-plugins"],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-    IDENTITY.write_text(process_identity(process.pid))
+    IDENTITY.write_text(process_identity(_spawn(FOLDER, FOLDER / "data").pid))
 
-    def ready() -> bool:
-        if process.poll() is not None:
-            raise LabError(f"the lab's engine ended at once; the reason is in {FOLDER / 'engine.log'}")
-        return _answers(OURS)
 
-    wait_until(ready, "the start of the lab's engine", 60)
+@contextmanager
+def passing(data: Path) -> Iterator[str]:
+    """Run an engine for a moment on a folder of images and layers; give its address."""
+    with tempfile.TemporaryDirectory(prefix="swarmhub-") as work:
+        process = _spawn(Path(work), data, "--iptables=false", "--storage-driver=overlay2")
+        try:
+            yield f"unix://{work}/docker.sock"
+        finally:
+            process.terminate()
+            process.wait(60)
 
 
 def start(state: State) -> None:

@@ -39,34 +39,32 @@ systemctl restart ssh.service
 """
 
 
-def _taken_networks() -> list[ipaddress.IPv4Network]:
+def free_subnet() -> str:
+    """The first /24 of 10.77.0.0/16 that nothing on this machine uses, from one that this clone prefers."""
     routes = json.loads(output(["ip", "-json", "-4", "route", "show", "table", "all"]))
-    return [ipaddress.IPv4Network(route["dst"], strict=False) for route in routes if re.match(r"\d", route["dst"])]
+    taken = [ipaddress.IPv4Network(route["dst"], strict=False) for route in routes if re.match(r"\d", route["dst"])]
+    choices = list(RANGE.subnets(new_prefix=24))
+    first = int(LAB_ID, 16) % len(choices)
+    for subnet in choices[first:] + choices[:first]:
+        if not any(subnet.overlaps(other) for other in taken):
+            return str(subnet)
+    raise LabError(f"no free /24 is left in {RANGE}: take down labs that are not needed")
 
 
 def make_network(state: State) -> None:
-    """Make the lab's network: the first /24 of 10.77.0.0/16 that nothing on this machine uses, from one we prefer."""
+    """Make the network of the container hosts, unless it is there."""
     if existing := docker(state, "network", "ls", "--quiet", "--no-trunc", "--filter", f"label={LABEL}"):
         state.network = existing
         state.subnet = docker(state, "network", "inspect", "--format={{(index .IPAM.Config 0).Subnet}}", existing)
         state.save()
         return
-    choices = list(RANGE.subnets(new_prefix=24))
-    first = int(LAB_ID, 16) % len(choices)
-    taken = _taken_networks()
-    for subnet in choices[first:] + choices[:first]:
-        if any(subnet.overlaps(other) for other in taken):
-            continue
-        state.subnet = str(subnet)
-        state.save()
-        bridge = f"shl-{LAB_ID}"
-        state.network = docker(
-            state, "network", "create", f"--subnet={subnet}", f"--gateway={state.address(1)}", f"--label={LABEL}",
-            f"--opt=com.docker.network.bridge.name={bridge}", PREFIX,
-        )  # fmt: skip
-        state.save()
-        return
-    raise LabError(f"no free /24 is left in {RANGE}: take down labs that are not needed")
+    state.subnet = free_subnet()
+    state.save()
+    state.network = docker(
+        state, "network", "create", f"--subnet={state.subnet}", f"--gateway={state.address(1)}", f"--label={LABEL}",
+        f"--opt=com.docker.network.bridge.name=shl-{LAB_ID}", PREFIX,
+    )  # fmt: skip
+    state.save()
 
 
 def make_key() -> str:

@@ -6,15 +6,20 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .engine import docker
 from .run import LabError, logged, output
 from .state import CACHE, LAB, State, locked
 
-SUITE = "trixie"
 HOST_PACKAGES = ["systemd", "systemd-sysv", "dbus", "udev", "python3", "python3-apt", "openssh-server", "iproute2",
                  "ca-certificates", "sudo", "curl", "iputils-ping", "kmod", "procps"]  # fmt: skip
+# Installing is slow where a kernel runs as a process, so what site.yml would install there is laid down before. It is
+# neither configured nor started, and whatever a role wants beyond it, site.yml installs.
+KERNEL_PACKAGES = [*HOST_PACKAGES, "docker.io", "containerd", "runc", "iptables", "python3-docker", "nfs-common",
+                   "tcpdump"]  # fmt: skip
+TRIXIE_PACKAGES = ["docker-cli", "nfs-kernel-server", "postgresql-17", "python3-psycopg2", "xfsprogs"]
 # As in Debian's slim images: no manuals. Nobody needs a lab's packages to survive a power cut either.
 DPKG_SETTINGS = """\
 path-exclude=/usr/share/doc/*
@@ -24,15 +29,56 @@ path-exclude=/usr/share/locale/*
 force-unsafe-io
 """
 APT_SETTINGS = 'Acquire::Languages "none";\n'
-# What a bare host has beyond its packages: an account for the administrator, no identity, no units that need hardware.
+# What a bare host has beyond its packages: an account for the administrator, no identity.
 HOST_SETUP = """\
 useradd --create-home --shell /bin/bash ops
 systemctl enable ssh.service
-systemctl mask --quiet getty@tty1.service console-getty.service systemd-udevd.service systemd-udev-trigger.service \
-  proc-fs-nfsd.mount run-rpc_pipefs.mount sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount \
-  systemd-firstboot.service systemd-resolved.service apt-daily.timer apt-daily-upgrade.timer
+systemctl mask --quiet getty@tty1.service console-getty.service systemd-firstboot.service systemd-resolved.service \
+  apt-daily.timer apt-daily-upgrade.timer
 rm -f /etc/ssh/ssh_host_* /var/lib/dbus/machine-id
 : > /etc/machine-id
+"""
+# A container has no hardware.
+CONTAINER_SETUP = """\
+systemctl mask --quiet systemd-udevd.service systemd-udev-trigger.service \
+  proc-fs-nfsd.mount run-rpc_pipefs.mount sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount
+"""
+# A host with a kernel of its own takes what the lab gives to it from a folder of this machine (see kernels.py). That
+# kernel knows iptables' older form only. Nothing runs before site.yml has configured it.
+KERNEL_SETUP = """\
+cat > /etc/systemd/system/swarmhub-lab.service <<END
+[Unit]
+Description=What the lab gives to this host
+DefaultDependencies=no
+After=systemd-remount-fs.service
+Before=local-fs-pre.target network-pre.target sysinit.target
+Wants=local-fs-pre.target network-pre.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/local/sbin/swarmhub-lab
+
+[Install]
+WantedBy=sysinit.target
+END
+cat > /usr/local/sbin/swarmhub-lab <<'END'
+#!/bin/sh
+set -eu
+mkdir -p /run/lab
+mount -t hostfs -o "$(sed -n 's/.* lab=\\([^ ]*\\).*/\\1/p' /proc/cmdline)" none /run/lab
+exec sh /run/lab/setup
+END
+chmod 755 /usr/local/sbin/swarmhub-lab
+systemctl enable --quiet swarmhub-lab.service
+systemctl mask --quiet serial-getty@tty0.service ldconfig.service dpkg-db-backup.timer e2scrub_all.timer \
+  e2scrub_reap.service fstrim.timer
+systemctl disable --quiet docker.service docker.socket containerd.service
+for unit in postgresql.service nfs-server.service; do
+  systemctl disable --quiet $unit 2>/dev/null || true
+done
+update-alternatives --quiet --set iptables /usr/sbin/iptables-legacy
+update-alternatives --quiet --set ip6tables /usr/sbin/ip6tables-legacy
 """
 TIDY = """\
 rm -rf /var/cache/apt/archives/*.deb /var/lib/apt/lists/* /var/log/bootstrap.log /usr/share/doc/* /usr/share/man/* \
@@ -41,67 +87,80 @@ rm -f /etc/hostname /etc/resolv.conf
 """
 
 
-def _recipe(kind: str, mirror: str) -> dict[str, str]:
-    host = kind == "host"
-    return {
-        "suite": SUITE,
-        "mirror": mirror,
-        "include": ",".join(HOST_PACKAGES if host else ["ca-certificates"]),
-        "dpkg": DPKG_SETTINGS,
-        "apt": APT_SETTINGS,
-        "setup": (HOST_SETUP if host else "") + TIDY,
-    }
+@dataclass(frozen=True)
+class Recipe:
+    """What a root file system is made of: a suite of Debian, packages beyond the least, and a script run inside."""
+
+    suite: str
+    packages: list[str]
+    setup: str
+    dpkg: str = DPKG_SETTINGS
+    apt: str = APT_SETTINGS
 
 
-def _remove_tree(tree: Path) -> None:
-    """Remove a tree that debootstrap worked in, never one with something mounted below it."""
+RECIPES = {
+    # What images are built on.
+    "slim": Recipe("trixie", ["ca-certificates"], TIDY),
+    # Container hosts.
+    "host": Recipe("trixie", HOST_PACKAGES, HOST_SETUP + CONTAINER_SETUP + TIDY),
+    # Hosts with kernels of their own.
+    "kernel-trixie": Recipe("trixie", KERNEL_PACKAGES + TRIXIE_PACKAGES, HOST_SETUP + KERNEL_SETUP + TIDY),
+    "kernel-bookworm": Recipe("bookworm", KERNEL_PACKAGES, HOST_SETUP + KERNEL_SETUP + TIDY),
+}
+
+
+def remove_tree(tree: Path) -> None:
+    """Remove a tree that a root file system was made in, never one with something mounted below it."""
     mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     if any(point.startswith(f"{tree}/") for point in mounted):
         raise LabError(f"something is mounted below {tree}: unmount it, then run this again")
-    shutil.rmtree(tree)
+    shutil.rmtree(tree, ignore_errors=not tree.exists())
 
 
-def _make(recipe: dict[str, str], archive: Path) -> None:
-    tree = archive.with_name(f".part-{archive.stem}")
-    packed = archive.with_name(f".part-{archive.name}")
-    if tree.exists():
-        _remove_tree(tree)
-    # A mount namespace of its own: whatever debootstrap mounts goes away with it, however it ends.
-    logged(
-        ["unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={recipe['include']}",
-         recipe["suite"], str(tree), recipe["mirror"]],
-        LAB / f"{archive.stem.split('-')[0]}-image.log",
-        timeout=900,
-    )  # fmt: skip
-    (tree / "etc/dpkg/dpkg.cfg.d/lab").write_text(recipe["dpkg"])
-    (tree / "etc/apt/apt.conf.d/lab").write_text(recipe["apt"])
-    output(["chroot", str(tree), "sh", "-euc", recipe["setup"]])
-    output(["tar", "-C", str(tree), "--numeric-owner", "-cf", str(packed), "."], timeout=300)
-    _remove_tree(tree)
+def keep(packed: Path, target: Path) -> None:
+    """Give a file that is whole its name; a file under that name is whole even after a power cut."""
     with packed.open("rb") as stream:
         os.fsync(stream.fileno())
-    packed.replace(archive)
+    packed.replace(target)
+
+
+def _make(recipe: Recipe, mirror: str, archive: Path) -> None:
+    tree = archive.with_name(f".part-{archive.stem}")
+    packed = archive.with_name(f".part-{archive.name}")
+    remove_tree(tree)
+    # A mount namespace of its own: whatever debootstrap mounts goes away with it, however it ends.
+    logged(
+        ["unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={','.join(recipe.packages)}",
+         recipe.suite, str(tree), mirror],
+        LAB / f"{archive.stem.rpartition('-')[0]}-image.log",
+        timeout=900,
+    )  # fmt: skip
+    (tree / "etc/dpkg/dpkg.cfg.d/lab").write_text(recipe.dpkg)
+    (tree / "etc/apt/apt.conf.d/lab").write_text(recipe.apt)
+    output(["chroot", str(tree), "sh", "-euc", recipe.setup])
+    output(["tar", "-C", str(tree), "--numeric-owner", "-cf", str(packed), "."], timeout=300)
+    remove_tree(tree)
+    keep(packed, archive)
 
 
 def root_archive(kind: str, mirror: str) -> Path:
-    """The tar of a root file system: `host` (systemd, sshd) or `slim` (what images are built on).
+    """The tar of the root file system of this kind in RECIPES.
 
     Its name carries a hash of the recipe, and it gets that name only when it is whole.
     """
-    recipe = _recipe(kind, mirror)
-    key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
-    archive = CACHE / "base" / f"{kind}-{key}.tar"
+    recipe = RECIPES[kind]
+    text = json.dumps(asdict(recipe) | {"mirror": mirror}, sort_keys=True)
+    archive = CACHE / "base" / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.tar"
     with locked(f"base-{kind}"):
         if not archive.exists():
             archive.parent.mkdir(parents=True, exist_ok=True)
-            _make(recipe, archive)
+            _make(recipe, mirror, archive)
     return archive
 
 
-def import_host(state: State, archive: Path) -> str:
-    """Give the host archive to the engine as an image; return its name."""
-    state.image = f"swarmhub-lab:{archive.stem}"
-    state.save()
-    if not docker(state, "image", "ls", "--quiet", state.image):
-        docker(state, "import", str(archive), state.image, timeout=300)
-    return state.image
+def import_image(state: State, archive: Path) -> str:
+    """Give a root file system to the engine as an image; return its name."""
+    name = f"swarmhub-lab:{archive.stem}"
+    if not docker(state, "image", "ls", "--quiet", name):
+        docker(state, "import", str(archive), name, timeout=300)
+    return name

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from . import hosts, machine, packages
-from .layouts import Host
+from .layouts import Host, Layout
 from .state import LAB, State, write_private
 
 FOLDER = LAB / "inventory"
@@ -29,20 +30,14 @@ cluster_cidrs: [{subnet}]
 host_package_mirror: {debian}
 host_package_security_mirror: {security}
 host_extra_ca_certificates: {certificates}
-# Containers share the clock of their machine.
+# Containers share the clock of their machine, and user-mode Linux takes its own from there.
 host_time_sync: false
 
 gpu_repository_url: {gpu}
 gpu_repository_key: {gpu_key}
 
-# One directory of this machine is mounted on every host.
-hub_homes_driver: bind
-hub_homes_path: {homes}
 hub_port: 8000
-hub_images_base_archive: {base_archive}
-hub_images_pip_index_url: {pip}
-hub_images_npm_registry: {npm}
-
+{kind}
 hub_profiles:
   - display_name: CPU
     slug: cpu
@@ -57,6 +52,20 @@ hub_profiles:
     constraints: ["node.labels.calculation_type==gpu"]
     spawner_override: {{cpu_limit: 1, cpu_guarantee: 0.05, mem_limit: 512M, mem_guarantee: 64M}}
 """
+CONTAINERS = """\
+# One directory of this machine is mounted on every host.
+hub_homes_driver: bind
+hub_homes_path: {homes}
+hub_images_base_archive: {base_archive}
+hub_images_pip_index_url: {pip}
+hub_images_npm_registry: {npm}
+"""
+KERNELS = """\
+# The images are on the hosts' disks.
+hub_image: {hub}
+hub_proxy_image: {proxy}
+hub_notebook_image: {notebook}
+"""
 
 
 def _hosts(state: State, layout: tuple[Host, ...]) -> str:
@@ -70,8 +79,12 @@ def _hosts(state: State, layout: tuple[Host, ...]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(state: State, layout: tuple[Host, ...]) -> Path:
-    """Write hosts.yml, group_vars and host_vars; the secrets beside them are left alone."""
+def write(state: State, layout: Layout, references: Mapping[str, str]) -> Path:
+    """Write hosts.yml, group_vars and host_vars; the secrets beside them are left alone.
+
+    Args:
+        references: images that the hosts have already, by name.
+    """
     for name in ("group_vars", "host_vars"):
         shutil.rmtree(FOLDER / name, ignore_errors=True)
     values = {
@@ -88,20 +101,22 @@ def write(state: State, layout: tuple[Host, ...]) -> Path:
         "base_archive": hosts.BASE_ARCHIVE,
         "pip": json.dumps(machine.pip_index_url()),
         "npm": json.dumps(machine.npm_registry()),
-        "cpu_type": "cpu" if any("cpu_workers" in host.groups for host in layout) else "gpu",
+        "cpu_type": "cpu" if any("cpu_workers" in host.groups for host in layout.hosts) else "gpu",
+        **references,
     }
-    write_private(FOLDER / "hosts.yml", _hosts(state, layout))
+    values["kind"] = (KERNELS if layout.kernels else CONTAINERS).format(**values)
+    write_private(FOLDER / "hosts.yml", _hosts(state, layout.hosts))
     write_private(FOLDER / "group_vars" / "all.yml", ALL.format(**values))
-    for host in layout:
+    for host in layout.hosts:
         if host.sudo_password:
             variables = f"ansible_become_password: {json.dumps(state.sudo_password)}\n"
             write_private(FOLDER / "host_vars" / f"{host.name}.yml", variables)
     return FOLDER
 
 
-def write_access(state: State, layout: tuple[Host, ...]) -> str:
+def write_access(state: State, layout: Layout) -> str:
     """Write access.json from the secrets that site.yml made; return the address of the hub."""
-    manager = next(host for host in layout if "managers" in host.groups)
+    manager = next(host for host in layout.hosts if "managers" in host.groups)
     address = f"http://{state.address(manager.number)}:8000"
     access = {"url": address, "admin_user": "admin"}
     for name in ("admin_password", "api_token"):

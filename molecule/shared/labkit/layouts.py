@@ -20,6 +20,7 @@ class Host:
     driver: bool = True  # machines with cards usually come with it
     hostname: str = ""
     sudo_password: bool = False
+    suite: str = "trixie"
 
     @property
     def uuids(self) -> list[str]:
@@ -33,13 +34,32 @@ class Host:
         return "managers" in self.groups
 
 
+@dataclass(frozen=True)
+class Layout:
+    """The hosts of a lab, and whether each runs a kernel of its own (user-mode Linux) or is a container."""
+
+    hosts: tuple[Host, ...]
+    kernels: bool = False
+
+
 LAYOUTS = {
-    "default": (
-        Host("mgr1", 11, ("managers", "postgres_server", "registry_server")),
-        # An inventory name need not be the host's own.
-        Host("cpu1", 12, ("cpu_workers",), hostname="worker-a"),
-        Host("gpu1", 13, ("gpu_workers",), cards=2),
-        Host("gpu2", 14, ("gpu_workers",), cards=4, card_model="NVIDIA GeForce RTX 3090", sudo_password=True),
+    "default": Layout(
+        (
+            Host("mgr1", 11, ("managers", "postgres_server", "registry_server")),
+            # An inventory name need not be the host's own.
+            Host("cpu1", 12, ("cpu_workers",), hostname="worker-a"),
+            Host("gpu1", 13, ("gpu_workers",), cards=2),
+            Host("gpu2", 14, ("gpu_workers",), cards=4, card_model="NVIDIA GeForce RTX 3090", sudo_password=True),
+        )
     ),
-    "single": (Host("one", 11, ("managers", "gpu_workers", "postgres_server"), cards=2),),
+    "single": Layout((Host("one", 11, ("managers", "gpu_workers", "postgres_server"), cards=2),)),
+    "kernel": Layout(
+        (
+            Host("mgr1", 11, ("managers", "nfs_server", "postgres_server")),
+            # Debian 12's engine is too old for cards, and good for the rest.
+            Host("cpu1", 12, ("cpu_workers",), suite="bookworm"),
+            Host("gpu1", 13, ("gpu_workers",), cards=2),
+        ),
+        kernels=True,
+    ),
 }

@@ -16,6 +16,8 @@ from .state import LAB, REPOSITORY
 
 NEEDED = ["debootstrap", "debian-archive-keyring", "dpkg-dev", "gpg", "gpg-agent", "openssh-client", "iproute2",
           "iptables", "ca-certificates", "python3-venv"]  # fmt: skip
+# For hosts with kernels of their own.
+NEEDED_FOR_KERNELS = ["user-mode-linux", "gcc", "libc6-dev", "e2fsprogs", "xfsprogs"]
 
 
 def check() -> None:
@@ -26,9 +28,11 @@ def check() -> None:
         raise LabError("the lab is made for a Debian 12 machine; this is another system")
 
 
-def install_packages() -> None:
+def install_packages(*, kernels: bool) -> None:
     """Install the Debian packages that are missing, and say which before it happens."""
-    wanted = NEEDED + ([] if shutil.which("docker") and shutil.which("dockerd") else ["docker.io"])
+    wanted = NEEDED + (NEEDED_FOR_KERNELS if kernels else [])
+    if not (shutil.which("docker") and shutil.which("dockerd")):
+        wanted.append("docker.io")
     listed = output(["dpkg-query", "--show", "--showformat", "${db:Status-Abbrev} ${Package}\n"]).splitlines()
     present = {line.split()[1] for line in listed if line.startswith("ii")}
     missing = [package for package in wanted if package not in present]

@@ -31,7 +31,8 @@ class State:
     subnet: str = ""
     sudo_password: str = ""
     docker_host: str = ""
-    network: str = ""
+    network: str = ""  # id of the container hosts' network
+    namespace: str = ""  # name of the network namespace of hosts with kernels of their own
     image: str = ""
     containers: dict[str, str] = field(default_factory=dict)
     volumes: list[str] = field(default_factory=list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from . import engine, hosts
+from . import engine, hosts, kernels
 from .engine import docker
 from .run import LabError, phase, say, succeeds
 from .state import LAB, STATE_FILE, State, end_process
@@ -57,6 +57,8 @@ def down() -> None:
     with phase("processes"):
         for name, identity in state.processes.items():
             end_process(identity, name)
+        if state.namespace:
+            kernels.remove(state)
         engine.release(state)
     for name in ("inventory", "ca", "packages", "cp"):
         shutil.rmtree(LAB / name, ignore_errors=True)

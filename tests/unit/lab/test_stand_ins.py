@@ -73,7 +73,7 @@ def test_what_changes_is_built_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_the_layouts_cards_are_described() -> None:
-    host = next(host for host in LAYOUTS["default"] if host.name == "gpu2")
+    host = next(host for host in LAYOUTS["default"].hosts if host.name == "gpu2")
     found = describe(host.uuids, host.card_model)
     assert [card["uuid"] for card in found["cards"]] == host.uuids
     assert [card["bus"] for card in describe(host.uuids * 2)["cards"]][7] == "00000000:08:00.0"
