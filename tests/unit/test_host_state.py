@@ -18,7 +18,8 @@ NOTHING: dict[str, t.Any] = {
     "sysctls": [],
     "secrets_dir": None,
     "cards": False,
-    "exports": False,
+    "exports": None,
+    "file_systems": [],
     "firewall": None,
     "postgres": None,
 }
@@ -100,3 +101,41 @@ def test_the_toolkits_mode_is_that_of_its_own_table(tmp_path: Path, monkeypatch:
     assert host_state.toolkit_mode() == ""
     config.write_text('[nvidia-container-runtime]\nlog-level = "info"\nmode = "legacy"\n\n[modes]\nmode = "z"\n')
     assert host_state.toolkit_mode() == "legacy"
+
+
+def test_exports_of_other_files_are_told_apart(monkeypatch: t.Any, tmp_path: Path) -> None:
+    live = """/srv/homes  10.0.0.0/8(sync,wdelay,hide,no_subtree_check,sec=sys,rw,secure,root_squash,all_squash)
+/srv/homes  backup(sync,ro)
+"/srv/two words" *(ro,sync)
+"""
+    monkeypatch.setattr(host_state, "run", lambda *command: live)
+    (tmp_path / "exports.d").mkdir()
+    (tmp_path / "exports").write_text("# old: /srv/homes 10.0.0.0/8(ro)\n/srv/homes  \\\n backup(ro)\n")
+    (tmp_path / "exports.d" / "ours.exports").write_text("/srv/homes 10.0.0.0/8(rw)\n")
+    real = Path
+
+    def etc(path: str, *more: str) -> Path:
+        return real(str(path).replace("/etc/", f"{tmp_path}/"), *more)
+
+    monkeypatch.setattr(host_state, "Path", etc)
+    found = host_state.exports(str(tmp_path / "exports.d" / "ours.exports"))
+    assert [(each["path"], each["client"], each["elsewhere"]) for each in found] == [
+        ("/srv/homes", "10.0.0.0/8", False),
+        ("/srv/homes", "backup", True),
+        ("/srv/two words", "*", False),
+    ]
+    assert "all_squash" in found[0]["options"]
+
+
+def test_the_file_system_of_a_path_that_is_not_there_yet_is_that_of_its_parent(tmp_path: Path) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "1 0 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+        "2 1 8:2 / /srv rw,noatime - xfs /dev/sdb1 rw,attr2,prjquota\n"
+        "3 1 8:3 / /srv2 rw - btrfs /dev/sdc1 rw\n"
+    )
+    found = host_state.file_system("/srv/swarmhub/homes", str(mounts))
+    assert found["type"] == "xfs"
+    assert {"prjquota", "noatime"} <= set(found["options"])
+    assert host_state.file_system("/srvx", str(mounts))["type"] == "ext4"
+    assert host_state.file_system("/")["type"]
