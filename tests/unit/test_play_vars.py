@@ -26,6 +26,7 @@ SHOWN = {
     "nfs_client": "{{ nfs_client_owned }}",
     "nfs_server": "{{ nfs_server_owned }}",
     "homes": "{{ hub_stack_settings.homes }}",
+    "volume": "{{ hub_stack_nfs_volume }}",
     "toolkit_is_right": "{{ not (node_compared.differences.gpu | default({})).facts | default({}) }}",
 }
 
@@ -227,5 +228,13 @@ def test_the_hub_is_told_the_options_once_and_completely(rendered: dict[str, t.A
         "nfs_host": "10.0.0.9",
         "nfs_options": "rw,vers=3,nolock,soft",
         "mount": "/homes",
+        "shared_path": "/srv/swarmhub/shared",
+        "shared_folders": [],
     }
     assert rendered["bare"]["homes"]["nfs_options"].endswith(",nfsvers=4.2")
+
+
+def test_the_hubs_own_volume_is_named_by_its_mount_alone(rendered: dict[str, t.Any]) -> None:
+    volumes = {name: found["volume"] for name, found in rendered.items()}
+    assert volumes["storing"] == volumes["bare"]
+    assert len({volumes[name]["name"] for name in ("bare", "locking", "seed_like")}) == 3
