@@ -21,6 +21,7 @@ from swarmhub_hub.docker_calls import DockerFailure, docker_calls, is_no_answer
 from swarmhub_hub.homes import HomeError, folders_of, make_home, mounts
 from swarmhub_hub.names import home_name, service_name
 from swarmhub_hub.nodes import advertised, card_kinds
+from swarmhub_hub.notebook_files import is_missing_config, notebook_files
 from swarmhub_hub.placement import Place
 from swarmhub_hub.profiles import ProfileError, allowed_profiles, choose_profile, profile_form
 from swarmhub_hub.queue import NeverPlaced, Queue, Waiter
@@ -257,7 +258,7 @@ class SwarmhubSpawner(SwarmSpawner):
             place=place,
             kinds=kinds,
         )
-        creation = asyncio.ensure_future(self.docker("create_service", **arguments))
+        creation = asyncio.ensure_future(self._create_service(arguments))
         try:
             service = await asyncio.shield(creation)
         except asyncio.CancelledError:
@@ -265,6 +266,18 @@ class SwarmhubSpawner(SwarmSpawner):
             raise
         self.object_id = service["ID"]
         self.log.info("Created service %s for %s, profile %s", self.object_name, self._log_name, profile.slug)
+
+    async def _create_service(self, arguments: dict[str, t.Any]) -> dict[str, str]:
+        container = arguments["task_template"]["ContainerSpec"]
+        container["Configs"] = await notebook_files.references(self.settings.cluster_name)
+        try:
+            return t.cast("dict[str, str]", await self.docker("create_service", **arguments))
+        except APIError as error:
+            if not is_missing_config(error):
+                raise
+        notebook_files.forget()
+        container["Configs"] = await notebook_files.references(self.settings.cluster_name)
+        return t.cast("dict[str, str]", await self.docker("create_service", **arguments))
 
     async def _wait(self, reached: t.Callable[[tasks.Task], bool], deadline: float) -> bool:
         """Watch the task until ``reached`` or ``deadline`` (of time.monotonic); return whether it was reached.
