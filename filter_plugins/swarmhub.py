@@ -123,12 +123,18 @@ def check_hosts(looked: Mapping[str, t.Any], groups: t.Any, hostvars: t.Any) -> 
     return findings.report(looks.check_hosts(looked, groups, hostvars, settings))
 
 
+def absent(files: Iterable[Mapping[str, t.Any]]) -> list[File]:
+    """Return what a role owns where these files must not be."""
+    return [{"path": each["path"], "absent": True} for each in files]
+
+
 class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., t.Any]]:
         """Return the filters by name."""
         return {
+            "swarmhub_absent": absent,
             "swarmhub_address": cluster.address_within,
             "swarmhub_apt_sources": apt_sources,
             "swarmhub_ca_files": ca_files,
@@ -165,6 +171,7 @@ class FilterModule:
             "swarmhub_probed_nodes": gpu_probe_nodes.probed_nodes,
             "swarmhub_probe_profiles": probe_nodes.probe_profiles,
             "swarmhub_probe_table": probe_report.table,
+            "swarmhub_role_file": lambda path: (PROJECT / "roles" / path).read_text(),
             "swarmhub_secrets_mismatch": lambda values, directory, kept: secrets.mismatch(
                 Path(directory), values, kept
             ),

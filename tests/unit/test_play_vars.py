@@ -100,6 +100,7 @@ HOSTS = {
     "locking": host([], {}, hub_homes_driver="nfs3"),
     "seed_like": host([], {}, hub_homes_driver="nfs3", hub_homes_nfs_options="rw,vers=3,nolock,soft"),
     "storing": host([], {}, hub_shared_folders=[{"name": "data", "read_only": True}]),
+    "limited": host([], {}, hub_homes_quota="50G"),
     "pinned": host([A], {}, gpu_driver=True, gpu_driver_packages=["nvidia-driver=550.163.01-2"]),
 }
 
@@ -219,6 +220,20 @@ def test_shared_folders_are_made_and_exported(rendered: dict[str, t.Any]) -> Non
         "/srv/swarmhub/homes is not exported to 10.0.0.0/8",
         "/srv/swarmhub/shared/data is not exported to 10.0.0.0/8",
     }
+
+
+def test_a_quota_comes_with_its_script_and_units_and_goes_with_them(rendered: dict[str, t.Any]) -> None:
+    names = {"swarmhub-homes-quota.path", "swarmhub-homes-quota.timer"}
+    for name, found in rendered.items():
+        files = {file["path"]: file for file in found["nfs_server"]["files"][2:]}
+        assert len(files) == 4
+        assert {bool(file.get("absent")) for file in files.values()} == {name != "limited"}
+        units = {unit["name"] for unit in found["nfs_server"]["units"]} - {"nfs-server.service"}
+        assert units == (names if name == "limited" else set())
+    files = {file["path"]: file["content"] for file in rendered["limited"]["nfs_server"]["files"][2:]}
+    command = "ExecStart=/usr/local/sbin/swarmhub-homes-quota /srv/swarmhub/homes 50G\n"
+    assert command in files["/etc/systemd/system/swarmhub-homes-quota.service"]
+    assert files["/usr/local/sbin/swarmhub-homes-quota"].startswith("#!/usr/bin/python3\n")
 
 
 def test_the_hub_is_told_the_options_once_and_completely(rendered: dict[str, t.Any]) -> None:
