@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 
 Export = Mapping[str, t.Any]
 
-#: Whoever writes is the notebooks' user: no home ever belongs to root, and no client becomes it. ``exportfs -s`` shows
-#: each of these options when it holds.
+#: Whoever writes is the notebooks' user: no home ever belongs to root, and no client becomes it.
 OPTIONS = ("sync", "no_subtree_check", "secure", "root_squash", "all_squash", "anonuid=1000", "anongid=100")
 
 

@@ -282,26 +282,28 @@ def firewall_intact(table: str, loaded: str) -> bool:
 def exports(own: str) -> list[Facts]:
     """Return what the NFS server exports, as ``{path, client, options, elsewhere}``.
 
-    ``elsewhere`` tells that another file than ``own`` has it as well. exportfs(8) and exports(5) put a path with blanks
-    into quotes.
+    ``elsewhere`` tells that another file than ``own`` has it as well. What is live is in exportfs(8)'s own table:
+    ``exportfs -v`` does not show all of its options.
     """
     written = [Path("/etc/exports"), *Path("/etc/exports.d").glob("*.exports")]
-    others = {pair for path in written if path.exists() and str(path) != own for pair in _pairs(path.read_text())}
-    live = _pairs(run("exportfs", "-s"))
+    others = {pair for path in written if str(path) != own for pair in _pairs(path)}
+    live = _pairs(Path("/var/lib/nfs/etab"))
     return [
         {"path": path, "client": client, "options": options, "elsewhere": (path, client) in others}
         for (path, client), options in sorted(live.items())
     ]
 
 
-def _pairs(text: str) -> dict[tuple[str, str], list[str]]:
-    """Return ``{(path, client): options}`` of lines as exports(5) has them."""
+def _pairs(file: Path) -> dict[tuple[str, str], list[str]]:
+    """Return ``{(path, client): options}`` of a file as exports(5) describes it; empty where there is none."""
+    text = file.read_text() if file.exists() else ""
     found = {}
     for line in re.sub(r"#.*|\\\n", "", text).splitlines():
         path, *clients = re.findall(r'"[^"]*"|\S+', line) or [""]
+        path = re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), path.strip('"'))
         for word in clients:
             client, _, options = word.rstrip(")").partition("(")
-            found[path.strip('"'), client] = options.split(",")
+            found[path, client] = options.split(",")
     return found
 
 

@@ -7,7 +7,7 @@ from ansible.module_utils.swarmhub import exports, homes
 
 CLIENTS = ["10.0.0.0/8", "fd00::/8"]
 WANTED = exports.exports("/srv/homes", "/srv/shared", [{"name": "data", "read_only": True}, {"name": "team"}])
-# What `exportfs -s` shows beyond what is written are defaults.
+# What is live beyond what is written are defaults.
 SHOWN = ["wdelay", "hide", "sec=sys"]
 
 

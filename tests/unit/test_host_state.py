@@ -104,27 +104,27 @@ def test_the_toolkits_mode_is_that_of_its_own_table(tmp_path: Path, monkeypatch:
 
 
 def test_exports_of_other_files_are_told_apart(monkeypatch: t.Any, tmp_path: Path) -> None:
-    live = """/srv/homes  10.0.0.0/8(sync,wdelay,hide,no_subtree_check,sec=sys,rw,secure,root_squash,all_squash)
-/srv/homes  backup(sync,ro)
-"/srv/two words" *(ro,sync)
-"""
-    monkeypatch.setattr(host_state, "run", lambda *command: live)
-    (tmp_path / "exports.d").mkdir()
-    (tmp_path / "exports").write_text("# old: /srv/homes 10.0.0.0/8(ro)\n/srv/homes  \\\n backup(ro)\n")
-    (tmp_path / "exports.d" / "ours.exports").write_text("/srv/homes 10.0.0.0/8(rw)\n")
+    for folder in ("etc/exports.d", "var/lib/nfs"):
+        (tmp_path / folder).mkdir(parents=True)
+    # As exportfs 2.6.2 writes it.
+    (tmp_path / "var/lib/nfs/etab").write_text(
+        "/srv/homes\t10.0.0.0/8(rw,sync,wdelay,hide,nocrossmnt,secure,root_squash,all_squash,no_subtree_check,secure_locks,"
+        "acl,no_pnfs,anonuid=1000,anongid=100,sec=sys,rw,root_squash,all_squash)\n"
+        "/srv/homes\tbackup(ro,sync)\n"
+        "/srv/two\\040words\t*(ro,sync,insecure)\n"
+    )
+    (tmp_path / "etc/exports").write_text("# old: /srv/homes 10.0.0.0/8(ro)\n/srv/homes  \\\n backup(ro)\n")
+    (tmp_path / "etc/exports.d/ours.exports").write_text("/srv/homes 10.0.0.0/8(rw)\n")
+    (tmp_path / "etc/exports.d/theirs.exports").write_text('"/srv/two words" *(ro)\n')
     real = Path
-
-    def etc(path: str, *more: str) -> Path:
-        return real(str(path).replace("/etc/", f"{tmp_path}/"), *more)
-
-    monkeypatch.setattr(host_state, "Path", etc)
-    found = host_state.exports(str(tmp_path / "exports.d" / "ours.exports"))
+    monkeypatch.setattr(host_state, "Path", lambda path: real(f"{tmp_path}{path}"))
+    found = host_state.exports(f"{tmp_path}/etc/exports.d/ours.exports")
     assert [(each["path"], each["client"], each["elsewhere"]) for each in found] == [
         ("/srv/homes", "10.0.0.0/8", False),
         ("/srv/homes", "backup", True),
-        ("/srv/two words", "*", False),
+        ("/srv/two words", "*", True),
     ]
-    assert "all_squash" in found[0]["options"]
+    assert {"secure", "all_squash", "anonuid=1000"} <= set(found[0]["options"])
 
 
 def test_the_file_system_of_a_path_that_is_not_there_yet_is_that_of_its_parent(tmp_path: Path) -> None:
