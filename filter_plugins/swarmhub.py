@@ -160,6 +160,7 @@ class FilterModule:
             "swarmhub_images": lambda registry, settings: cluster.images(PROJECT, registry, settings),
             "swarmhub_kept_secrets": kept_secrets,
             "swarmhub_folder_paths": homes.folder_paths,
+            "swarmhub_folders": homes.folders,
             "swarmhub_mount_options": homes.mount_options,
             "swarmhub_names": differences.names,
             "swarmhub_no_answer": cluster.unreachable_message,

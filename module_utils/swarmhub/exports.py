@@ -19,7 +19,7 @@ def exports(homes: str, shared: str, folders: Iterable[Mapping[str, t.Any]]) -> 
         shared: directory of the shared folders.
         folders: these, ``{name, read_only}``.
     """
-    found = [(homes, False), *((f"{shared}/{each['name']}", each.get("read_only", False)) for each in folders)]
+    found = [(homes, False), *((f"{shared}/{each['name']}", each["read_only"]) for each in folders)]
     return [
         {"path": path, "read_only": read_only, "mode": "0755", "owner": "1000", "group": "users"}
         for path, read_only in found

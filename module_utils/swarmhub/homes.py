@@ -47,7 +47,7 @@ def mount_options(wanted: str, driver: str) -> str:
 def check_options(inventory: Inventory) -> Iterator[Finding]:
     """Mount options that contradict other settings."""
     key, driver = "hub_homes_nfs_options", inventory.settings["hub_homes_driver"]
-    options = inventory.settings[key]
+    options = str(inventory.settings[key])
     if options and driver == "bind":
         yield _finding("is given, and hub_homes_driver bind mounts nothing", "drop it", key)
     for option in options.split(",") if options else []:
@@ -62,15 +62,15 @@ def check_options(inventory: Inventory) -> Iterator[Finding]:
 
 def check_folders(inventory: Inventory) -> Iterator[Finding]:
     """Shared folders that are written badly, and paths that lie in one another or that exports(5) cannot hold."""
-    homes, shared = (inventory.settings[key] for key in ("hub_homes_path", "hub_shared_path"))
+    homes, shared = (str(inventory.settings[key]) for key in ("hub_homes_path", "hub_shared_path"))
     for key, path in (("hub_homes_path", homes), ("hub_shared_path", shared)):
         if not PATH.fullmatch(path):
             yield _finding(f"{path!r} is no path that can be exported", "write it from / on, without blanks", key)
-    folders = inventory.settings["hub_shared_folders"]
-    if folders and (_inside(homes, shared) or _inside(shared, homes)):
+    wanted = inventory.settings["hub_shared_folders"]
+    if wanted and (_inside(homes, shared) or _inside(shared, homes)):
         yield _finding("lies in hub_homes_path, or that in it", "keep the two apart", "hub_shared_path")
     seen: dict[str, int] = {}
-    for index, folder in enumerate(folders):
+    for index, folder in enumerate(wanted):
         place = f"hub_shared_folders[{index}]"
         yield from _check_folder(place, folder)
         name = folder.get("name")
@@ -97,7 +97,7 @@ def _check_folder(place: str, folder: Mapping[str, t.Any]) -> Iterator[Finding]:
 
 def check_quota(inventory: Inventory) -> Iterator[Finding]:
     """A quota that is no size, or that is not ours to set."""
-    key, quota = "hub_homes_quota", inventory.settings["hub_homes_quota"]
+    key, quota = "hub_homes_quota", str(inventory.settings["hub_homes_quota"] or "")
     if quota and not QUOTA.fullmatch(quota):
         yield _finding(f"{quota!r} is no size", "write a whole number with K, M, G or T, such as 50G", key)
     if quota and (inventory.settings["hub_homes_driver"] == "bind" or not inventory.groups.get("nfs_server")):
@@ -108,12 +108,12 @@ def check_quota(inventory: Inventory) -> Iterator[Finding]:
 def check_hosts(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
     """Risky mount options, a quota that the file system cannot keep, shared folders that a site did not make."""
     settings = inventory.settings
-    for option in settings["hub_homes_nfs_options"].split(","):
-        if option in RISKS:
-            cure = "leave it out unless your site needs it"
-            yield Finding(
-                f"has {option}: {RISKS[option]}", cure, "hub_homes_nfs_options", "", VARIABLES_FILE, "warning"
-            )
+    key, driver = "hub_homes_nfs_options", settings["hub_homes_driver"]
+    for option in str(settings[key]).split(","):
+        # NFS 4 has locks of its own.
+        if option in RISKS and (option, driver) != ("nolock", "nfs4"):
+            what = f"has {option}: {RISKS[option]}"
+            yield Finding(what, "leave it out unless your site needs it", key, "", VARIABLES_FILE, "warning")
     for host in inventory.groups.get("nfs_server", []) if settings["hub_homes_quota"] else []:
         path = settings["hub_homes_path"]
         found = looks.get(host, {}).get("file_systems", {}).get(path)
@@ -125,12 +125,20 @@ def check_hosts(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
             what = f"needs XFS mounted with prjquota, and {path} is on one without"
             cure = "add prjquota to it in fstab and mount it anew, or drop the quota"
             yield Finding(what, cure, "hub_homes_quota", host, VARIABLES_FILE)
-    if settings["hub_homes_driver"] == "bind":
+    if driver == "bind":
         wanted = folder_paths(settings["hub_shared_path"], settings["hub_shared_folders"])
         for host in (host for host in inventory.members() if host in looks):
             for missing in [path for path in wanted if looks[host]["files"].get(path) is None]:
                 cure = "make it on the file system that all nodes share, owned by 1000:100"
                 yield Finding(f"{missing} is not there", cure, "hub_shared_folders", host, VARIABLES_FILE)
+
+
+def folders(wanted: Iterable[Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """Return the shared folders as roles and hub take them, ``{name, groups, read_only}``."""
+    return [
+        {"name": each["name"], "groups": list(each.get("groups", [])), "read_only": each.get("read_only", False)}
+        for each in wanted
+    ]
 
 
 def folder_paths(root: str, folders: Iterable[Mapping[str, t.Any]]) -> list[str]:

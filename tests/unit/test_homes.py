@@ -6,9 +6,14 @@ import pytest
 from ansible.module_utils.swarmhub import exports, homes
 
 CLIENTS = ["10.0.0.0/8", "fd00::/8"]
-WANTED = exports.exports("/srv/homes", "/srv/shared", [{"name": "data", "read_only": True}, {"name": "team"}])
+FOLDERS = homes.folders([{"name": "data", "read_only": True, "description": "Ours"}, {"name": "team", "groups": ["a"]}])
+WANTED = exports.exports("/srv/homes", "/srv/shared", FOLDERS)
 # What is live beyond what is written are defaults.
 SHOWN = ["wdelay", "hide", "sec=sys"]
+
+
+def test_a_description_is_for_those_who_read_the_inventory() -> None:
+    assert FOLDERS[0] == {"name": "data", "groups": [], "read_only": True}
 
 
 def live() -> list[dict[str, object]]:
@@ -53,8 +58,10 @@ def test_every_difference_of_ours_is_a_sentence() -> None:
 
 
 def test_a_folder_that_became_read_only_is_exported_anew() -> None:
-    wanted = exports.exports("/srv/homes", "/srv/shared", [{"name": "data"}, {"name": "team"}])
-    assert exports.differences(live(), wanted, CLIENTS[:1])[0].endswith("without rw")
+    wanted = [{**each, "read_only": each["path"].endswith("team")} for each in WANTED]
+    found = exports.differences(live(), wanted, CLIENTS)
+    assert found[0] == "/srv/shared/data is exported to 10.0.0.0/8 without rw"
+    assert found[2] == "/srv/shared/team is exported to 10.0.0.0/8 without ro"
 
 
 def test_what_others_export_is_theirs() -> None:

@@ -403,12 +403,13 @@ def test_mount_options_fit_the_driver(driver: str, options: str, words: str | No
         ("50 GB", NFS, "nfs4", "is no size"),
         ("0G", NFS, "nfs3", "is no size"),
         ("50", NFS, "nfs3", "is no size"),
+        (50, NFS, "nfs3", "is no size"),
         ("50G", NFS, "bind", "on no server of ours"),
         ("50G", {}, "bind", "on no server of ours"),
     ],
 )
 def test_a_quota_is_a_size_and_kept_by_our_own_server(
-    quota: str, groups: dict[str, list[str]], driver: str, words: str | None
+    quota: str | int, groups: dict[str, list[str]], driver: str, words: str | None
 ) -> None:
     found = findings(groups, hub_homes_driver=driver, hub_homes_quota=quota)
     assert (words is None and found == []) or (words or "") in only(found).what

@@ -326,6 +326,7 @@ def test_risky_mount_options_are_warned_about_and_no_more() -> None:
     assert {finding.severity for finding in found} == {"warning"}
     assert [finding.what.split(":")[0] for finding in found] == ["has nolock", "has soft"]
     assert findings(hub_homes_driver="nfs3") == []
+    assert findings(hub_homes_driver="nfs4", hub_homes_nfs_options="nolock") == []
 
 
 def mounted(kind: str, *options: str) -> dict[str, Any]:

@@ -416,7 +416,6 @@ def _homes(keys: _Keys) -> Homes:
 
 
 def _folder(keys: _Keys) -> Folder:
-    keys.text("description", "")  # for those who read the inventory
     folder = Folder(keys.text("name"), keys.texts("groups", []), keys.flag("read_only", False))
     keys.finish()
     if not _FOLDER.match(folder.name):

@@ -76,7 +76,7 @@ def test_what_is_wrong_is_said_with_its_key(
 
 
 def test_a_shared_folder_is_read_with_its_defaults(raw: dict[str, t.Any]) -> None:
-    folders = [{"name": "data", "description": "Ours", "read_only": True}, {"name": "t", "groups": ["g"]}]
+    folders = [{"name": "data", "read_only": True}, {"name": "t", "groups": ["g"]}]
     raw["homes"] |= {"shared_path": "/srv/shared", "shared_folders": folders}
     assert parse_settings(raw).homes.shared_folders == (Folder("data", (), True), Folder("t", ("g",), False))
 
