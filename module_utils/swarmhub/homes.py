@@ -23,14 +23,14 @@ TAKEN = {
     "ro": "drop it: read_only of a shared folder is meant for that",
 }
 RISKS = {
-    "soft": "written data may be lost without a word while the server is away (nfs(5))",
+    **dict.fromkeys(("soft", "softerr"), "written data may be lost without a word while the server is away (nfs(5))"),
     "nolock": "two nodes that write to one file do not see each other's locks",
 }
 FOLDER_KEYS = ("name", "description", "groups", "read_only")
 FOLDER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
-PATH = re.compile(r"(/[A-Za-z0-9._+-]+)+")
+# What exports(5) and mount options cannot hold is left out.
+PATH = re.compile(r"(/(?!\.\.(/|$))[^/\s\"\\#,]+)+")
 QUOTA = re.compile(r"[1-9][0-9]*[KMGT]")
-ENFORCED = ("prjquota", "pquota")
 
 
 def mount_options(wanted: str, driver: str) -> str:
@@ -65,7 +65,7 @@ def check_folders(inventory: Inventory) -> Iterator[Finding]:
     homes, shared = (str(inventory.settings[key]) for key in ("hub_homes_path", "hub_shared_path"))
     for key, path in (("hub_homes_path", homes), ("hub_shared_path", shared)):
         if not PATH.fullmatch(path):
-            yield _finding(f"{path!r} is no path that can be exported", "write it from / on, without blanks", key)
+            yield _finding(f"{path!r} cannot be exported", "write a path such as /srv/homes, without blanks", key)
     wanted = inventory.settings["hub_shared_folders"]
     if wanted and (_inside(homes, shared) or _inside(shared, homes)):
         yield _finding("lies in hub_homes_path, or that in it", "keep the two apart", "hub_shared_path")
@@ -117,13 +117,9 @@ def check_hosts(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
     for host in inventory.groups.get("nfs_server", []) if settings["hub_homes_quota"] else []:
         path = settings["hub_homes_path"]
         found = looks.get(host, {}).get("file_systems", {}).get(path)
-        if found and found["type"] != "xfs":
-            what = f"needs XFS, and {path} is on {found['type']}"
-            cure = "mount an XFS file system there with prjquota in fstab, or drop the quota"
-            yield Finding(what, cure, "hub_homes_quota", host, VARIABLES_FILE)
-        elif found and not set(ENFORCED) & set(found["options"]):
-            what = f"needs XFS mounted with prjquota, and {path} is on one without"
-            cure = "add prjquota to it in fstab and mount it anew, or drop the quota"
+        if found and (found["type"] != "xfs" or "prjquota" not in found["options"]):
+            what = f"needs XFS with prjquota, and {path} is on {found['type']} with {','.join(found['options'])}"
+            cure = "mount an XFS file system there with prjquota (fstab; a remount does not do), or drop the quota"
             yield Finding(what, cure, "hub_homes_quota", host, VARIABLES_FILE)
     if driver == "bind":
         wanted = folder_paths(settings["hub_shared_path"], settings["hub_shared_folders"])

@@ -462,6 +462,8 @@ def test_all_that_is_wrong_with_shared_folders_is_told_at_once() -> None:
         ("/srv/homes", "/srv/homes", "hub_shared_path"),
         ("/srv/my homes", "/srv/shared", "hub_homes_path"),
         ("/srv/homes", "shared", "hub_shared_path"),
+        ("/srv/homes", "/srv/x/../homes", "hub_shared_path"),
+        ("/srv/homes/", "/srv/..shared", "hub_homes_path"),
     ],
 )
 def test_paths_that_cannot_be_exported_apart(homes: str, shared: str, key: str) -> None:

@@ -337,9 +337,9 @@ def mounted(kind: str, *options: str) -> dict[str, Any]:
     ("found", "words"),
     [
         (mounted("xfs", "rw", "prjquota"), None),
-        (mounted("ext4", "rw"), "needs XFS, and /srv/swarmhub/homes is on ext4"),
-        (mounted("xfs", "rw", "noquota"), "mounted with prjquota"),
-        (mounted("xfs", "pqnoenforce"), "mounted with prjquota"),
+        (mounted("ext4", "rw"), "needs XFS with prjquota, and /srv/swarmhub/homes is on ext4 with rw"),
+        (mounted("xfs", "rw", "noquota"), "is on xfs with rw,noquota"),
+        (mounted("xfs", "pqnoenforce"), "is on xfs with pqnoenforce"),
     ],
 )
 def test_a_quota_needs_a_file_system_that_keeps_it(found: dict[str, Any], words: str | None) -> None:

@@ -21,7 +21,7 @@ NOTEBOOK_GID = 100
 
 _BYTES = re.compile(r"^(\d+(?:\.\d+)?)([KMGT]?)$")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_FOLDER = re.compile(r"^[a-z0-9][a-z0-9_-]{0,39}$")
+_FOLDER = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _SLUG = re.compile(r"^[a-z0-9][a-z0-9-]*$")
 
 
@@ -418,6 +418,6 @@ def _homes(keys: _Keys) -> Homes:
 def _folder(keys: _Keys) -> Folder:
     folder = Folder(keys.text("name"), keys.texts("groups", []), keys.flag("read_only", False))
     keys.finish()
-    if not _FOLDER.match(folder.name):
+    if not _FOLDER.fullmatch(folder.name):
         raise SettingsError(f"{keys._where}name: is {folder.name!r}; use a-z, 0-9, '-' and '_', 40 at most")
     return folder
