@@ -19,8 +19,10 @@ from ansible.module_utils.swarmhub import (  # noqa: E402 - found by way of the 
     cluster,
     differences,
     driver,
+    exports,
     findings,
     gpu_probe_nodes,
+    homes,
     inventory,
     looks,
     probe_nodes,
@@ -121,12 +123,18 @@ def check_hosts(looked: Mapping[str, t.Any], groups: t.Any, hostvars: t.Any) -> 
     return findings.report(looks.check_hosts(looked, groups, hostvars, settings))
 
 
+def absent(files: Iterable[Mapping[str, t.Any]]) -> list[File]:
+    """Return what a role owns where these files must not be."""
+    return [{"path": each["path"], "absent": True} for each in files]
+
+
 class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., t.Any]]:
         """Return the filters by name."""
         return {
+            "swarmhub_absent": absent,
             "swarmhub_address": cluster.address_within,
             "swarmhub_apt_sources": apt_sources,
             "swarmhub_ca_files": ca_files,
@@ -135,6 +143,9 @@ class FilterModule:
             "swarmhub_check_inventory": check_inventory,
             "swarmhub_compare": waits.compare,
             "swarmhub_docker_config": docker_config,
+            "swarmhub_export_differences": exports.differences,
+            "swarmhub_export_lines": exports.lines,
+            "swarmhub_exports": exports.exports,
             "swarmhub_fingerprints": fingerprints,
             "swarmhub_generic_resources": card_kinds.generic_resources,
             "swarmhub_header_packages": driver.header_packages,
@@ -148,6 +159,9 @@ class FilterModule:
             "swarmhub_wanted_nodes": cluster.wanted_nodes,
             "swarmhub_images": lambda registry, settings: cluster.images(PROJECT, registry, settings),
             "swarmhub_kept_secrets": kept_secrets,
+            "swarmhub_folder_paths": homes.folder_paths,
+            "swarmhub_folders": homes.folders,
+            "swarmhub_mount_options": homes.mount_options,
             "swarmhub_names": differences.names,
             "swarmhub_no_answer": cluster.unreachable_message,
             "swarmhub_number": number,
@@ -158,6 +172,7 @@ class FilterModule:
             "swarmhub_probed_nodes": gpu_probe_nodes.probed_nodes,
             "swarmhub_probe_profiles": probe_nodes.probe_profiles,
             "swarmhub_probe_table": probe_report.table,
+            "swarmhub_role_file": lambda path: (PROJECT / "roles" / path).read_text(),
             "swarmhub_secrets_mismatch": lambda values, directory, kept: secrets.mismatch(
                 Path(directory), values, kept
             ),

@@ -25,7 +25,14 @@ options:
     description: Ask the driver for its cards, as module gpu_info does, and the toolkit for its C(swarm-resource).
     type: bool
     default: false
-  exports: {description: Ask the NFS server what it exports., type: bool, default: false}
+  exports:
+    description: Ask the NFS server what it exports; this is the file of ours among those that say so.
+    type: path
+  file_systems:
+    description: Paths whose file system's type and mount options are asked for.
+    type: list
+    elements: path
+    default: []
   firewall:
     description: Compare the live nftables table with what its unit loaded.
     type: dict
@@ -68,7 +75,8 @@ ARGUMENTS = {
     "sysctls": {"type": "list", "elements": "str", "default": []},
     "secrets_dir": {"type": "path", "no_log": False},
     "cards": {"type": "bool", "default": False},
-    "exports": {"type": "bool", "default": False},
+    "exports": {"type": "path"},
+    "file_systems": {"type": "list", "elements": "path", "default": []},
     "firewall": {
         "type": "dict",
         "options": {"table": {"type": "str", "required": True}, "loaded": {"type": "path", "required": True}},

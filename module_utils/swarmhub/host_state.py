@@ -258,10 +258,53 @@ def free_mb(path: str) -> int:
     return shutil.disk_usage(place).free // 2**20
 
 
+def file_system(path: str, mountinfo: str = "/proc/self/mountinfo") -> Facts:
+    """Return ``type`` and mount ``options`` of the file system that holds ``path``, or would hold it (proc(5))."""
+    real = os.path.realpath(path)
+    found: Facts = {"type": "", "options": []}
+    longest = 0
+    for line in Path(mountinfo).read_text().splitlines():
+        place, _, device = (part.split() for part in line.partition(" - "))
+        target = place[4].replace("\\040", " ")
+        # Of two mounts at one place the later one is seen.
+        if len(target) >= longest and (real + "/").startswith(target.rstrip("/") + "/"):
+            longest = len(target)
+            found = {"type": device[0], "options": sorted({*place[5].split(","), *device[2].split(",")})}
+    return found
+
+
 def firewall_intact(table: str, loaded: str) -> bool:
     """Tell whether the live nftables ``table`` is still what its unit loaded (kept in ``loaded``, the listed form)."""
     live = run("nft", "-s", "list", "table", "inet", table)
     return bool(live) and Path(loaded).exists() and live == Path(loaded).read_text()
+
+
+def exports(own: str) -> list[Facts]:
+    """Return what the NFS server exports, as ``{path, client, options, elsewhere}``.
+
+    ``elsewhere`` tells that another file than ``own`` has it as well. What is live is in exportfs(8)'s own table:
+    ``exportfs -v`` does not show all of its options.
+    """
+    written = [Path("/etc/exports"), *Path("/etc/exports.d").glob("*.exports")]
+    others = {pair for path in written if str(path) != own for pair in _pairs(path)}
+    live = _pairs(Path("/var/lib/nfs/etab"))
+    return [
+        {"path": path, "client": client, "options": options, "elsewhere": (path, client) in others}
+        for (path, client), options in sorted(live.items())
+    ]
+
+
+def _pairs(file: Path) -> dict[tuple[str, str], list[str]]:
+    """Return ``{(path, client): options}`` of a file as exports(5) describes it; empty where there is none."""
+    text = file.read_text() if file.exists() else ""
+    found = {}
+    for line in re.sub(r"#.*|\\\n", "", text).splitlines():
+        path, *clients = re.findall(r'"[^"]*"|\S+', line) or [""]
+        path = re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), path.strip('"'))
+        for word in clients:
+            client, _, options = word.rstrip(")").partition("(")
+            found[path, client] = options.split(",")
+    return found
 
 
 def postgres(database: str, role: str) -> dict[str, bool]:
@@ -310,7 +353,8 @@ def look(names: Facts) -> Facts:
     if names["firewall"]:
         state["firewall_intact"] = firewall_intact(names["firewall"]["table"], names["firewall"]["loaded"])
     if names["exports"]:
-        state["exports"] = sorted({line.split()[0] for line in run("exportfs", "-s").splitlines() if line.strip()})
+        state["exports"] = exports(names["exports"])
+    state["file_systems"] = {path: file_system(path) for path in names["file_systems"]}
     if names["postgres"]:
         state["postgres"] = postgres(names["postgres"]["database"], names["postgres"]["role"])
     state["swarm"] = (engine_found or {}).get("swarm", {"state": "inactive"})

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ansible.module_utils.swarmhub import address_plan, card_findings, profiles, specs, toolkit
+from ansible.module_utils.swarmhub import address_plan, card_findings, homes, profiles, specs, toolkit
 from ansible.module_utils.swarmhub.cluster import node_labels
 from ansible.module_utils.swarmhub.findings import HOSTS_FILE, VARIABLES_FILE, Finding, nearest
 
@@ -46,6 +46,7 @@ MAY_BE_UNSET = (
     "hub_idle_timeout",
     "hub_user_gpu_limit",
     "hub_group_gpu_limits",
+    "hub_shared_folders",
 )
 
 
@@ -258,6 +259,9 @@ RULES = (
     check_groups,
     check_addresses,
     check_homes,
+    homes.check_options,
+    homes.check_folders,
+    homes.check_quota,
     check_database,
     check_settings,
     check_labels,

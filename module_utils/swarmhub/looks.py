@@ -8,7 +8,7 @@ import typing as t
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from ansible.module_utils.swarmhub import address_plan, profiles
+from ansible.module_utils.swarmhub import address_plan, homes, profiles
 from ansible.module_utils.swarmhub.card_findings import check_cards, check_profile
 from ansible.module_utils.swarmhub.driver import cards_are_to_come, check_driver
 from ansible.module_utils.swarmhub.findings import HOSTS_FILE, VARIABLES_FILE, Finding
@@ -168,6 +168,7 @@ def check_sizes(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
 
 RULES = (
     check_membership,
+    homes.check_hosts,
     check_distributions,
     check_engines,
     check_addresses,

@@ -18,7 +18,8 @@ NOTHING: dict[str, t.Any] = {
     "sysctls": [],
     "secrets_dir": None,
     "cards": False,
-    "exports": False,
+    "exports": None,
+    "file_systems": [],
     "firewall": None,
     "postgres": None,
 }
@@ -100,3 +101,41 @@ def test_the_toolkits_mode_is_that_of_its_own_table(tmp_path: Path, monkeypatch:
     assert host_state.toolkit_mode() == ""
     config.write_text('[nvidia-container-runtime]\nlog-level = "info"\nmode = "legacy"\n\n[modes]\nmode = "z"\n')
     assert host_state.toolkit_mode() == "legacy"
+
+
+def test_exports_of_other_files_are_told_apart(monkeypatch: t.Any, tmp_path: Path) -> None:
+    for folder in ("etc/exports.d", "var/lib/nfs"):
+        (tmp_path / folder).mkdir(parents=True)
+    # As exportfs 2.6.2 writes it.
+    (tmp_path / "var/lib/nfs/etab").write_text(
+        "/srv/homes\t10.0.0.0/8(rw,sync,wdelay,hide,nocrossmnt,secure,root_squash,all_squash,no_subtree_check,secure_locks,"
+        "acl,no_pnfs,anonuid=1000,anongid=100,sec=sys,rw,root_squash,all_squash)\n"
+        "/srv/homes\tbackup(ro,sync)\n"
+        "/srv/two\\040words\t*(ro,sync,insecure)\n"
+    )
+    (tmp_path / "etc/exports").write_text("# old: /srv/homes 10.0.0.0/8(ro)\n/srv/homes  \\\n backup(ro)\n")
+    (tmp_path / "etc/exports.d/ours.exports").write_text("/srv/homes 10.0.0.0/8(rw)\n")
+    (tmp_path / "etc/exports.d/theirs.exports").write_text('"/srv/two words" *(ro)\n')
+    real = Path
+    monkeypatch.setattr(host_state, "Path", lambda path: real(f"{tmp_path}{path}"))
+    found = host_state.exports(f"{tmp_path}/etc/exports.d/ours.exports")
+    assert [(each["path"], each["client"], each["elsewhere"]) for each in found] == [
+        ("/srv/homes", "10.0.0.0/8", False),
+        ("/srv/homes", "backup", True),
+        ("/srv/two words", "*", True),
+    ]
+    assert {"secure", "all_squash", "anonuid=1000"} <= set(found[0]["options"])
+
+
+def test_the_file_system_of_a_path_that_is_not_there_yet_is_that_of_its_parent(tmp_path: Path) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "1 0 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+        "2 1 8:2 / /srv rw,noatime - xfs /dev/sdb1 rw,attr2,prjquota\n"
+        "3 1 8:3 / /srv2 rw - btrfs /dev/sdc1 rw\n"
+    )
+    found = host_state.file_system("/srv/swarmhub/homes", str(mounts))
+    assert found["type"] == "xfs"
+    assert {"prjquota", "noatime"} <= set(found["options"])
+    assert host_state.file_system("/srvx", str(mounts))["type"] == "ext4"
+    assert host_state.file_system("/")["type"]

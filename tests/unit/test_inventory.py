@@ -370,3 +370,102 @@ def test_the_example_is_refused_only_for_its_addresses() -> None:
 def test_the_example_explains_every_variable() -> None:
     text = "".join(path.read_text() for path in (ROOT / "inventory/example").rglob("*.yml"))
     assert [name for name in OPTIONS if f"{name}:" not in text] == []
+
+
+NFS = {"nfs_server": ["mgr1"]}
+
+
+@pytest.mark.parametrize(
+    ("driver", "options", "words"),
+    [
+        ("nfs4", "", None),
+        ("nfs3", "rw,vers=3,nolock,soft", None),
+        ("nfs4", "hard,nfsvers=4.1", None),
+        ("nfs4", "rw,vers=3", "vers=3 contradicts hub_homes_driver nfs4"),
+        ("nfs3", "nfsvers=4.2", "nfsvers=4.2 contradicts hub_homes_driver nfs3"),
+        ("nfs4", "addr=10.0.0.1,hard", "addr=10.0.0.1 is not yours to write"),
+        ("nfs4", "ro", "ro is not yours to write"),
+        ("nfs4", "rw, hard", "is no list of mount options"),
+        ("nfs4", "rw,,hard", "is no list of mount options"),
+        ("bind", "hard", "mounts nothing"),
+    ],
+)
+def test_mount_options_fit_the_driver(driver: str, options: str, words: str | None) -> None:
+    found = findings(NFS, hub_homes_driver=driver, hub_homes_nfs_options=options)
+    assert (words is None and found == []) or (words or "") in only(found).what
+
+
+@pytest.mark.parametrize(
+    ("quota", "groups", "driver", "words"),
+    [
+        ("50G", NFS, "nfs4", None),
+        ("", {}, "bind", None),
+        ("50 GB", NFS, "nfs4", "is no size"),
+        ("0G", NFS, "nfs3", "is no size"),
+        ("50", NFS, "nfs3", "is no size"),
+        (50, NFS, "nfs3", "is no size"),
+        ("50G", NFS, "bind", "on no server of ours"),
+        ("50G", {}, "bind", "on no server of ours"),
+    ],
+)
+def test_a_quota_is_a_size_and_kept_by_our_own_server(
+    quota: str | int, groups: dict[str, list[str]], driver: str, words: str | None
+) -> None:
+    found = findings(groups, hub_homes_driver=driver, hub_homes_quota=quota)
+    assert (words is None and found == []) or (words or "") in only(found).what
+
+
+def test_a_quota_for_a_server_that_exists_already_is_refused() -> None:
+    assert only(findings(hub_homes_driver="nfs4", nfs_host="store", hub_homes_quota="50G")).key == "hub_homes_quota"
+
+
+def test_shared_folders_that_are_right() -> None:
+    folders = [
+        {"name": "datasets", "description": "Public data", "read_only": True},
+        {"name": "vision_team-2", "groups": ["vision"]},
+    ]
+    assert findings(hub_shared_folders=folders) == []
+    assert findings(hub_shared_folders=None) == []
+
+
+def test_all_that_is_wrong_with_shared_folders_is_told_at_once() -> None:
+    folders = [
+        {"name": "Data", "group": ["a"]},
+        {"groups": "vision", "read_only": "yes", "description": 5},
+        {"name": "ok", "groups": ["a", 1]},
+        {"name": "ok"},
+        {"name": "../etc"},
+    ]
+    found = {finding.key: finding for finding in findings(hub_shared_folders=folders)}
+    assert set(found) == {
+        "hub_shared_folders[0].name",
+        "hub_shared_folders[0].group",
+        "hub_shared_folders[1].name",
+        "hub_shared_folders[1].groups",
+        "hub_shared_folders[1].read_only",
+        "hub_shared_folders[1].description",
+        "hub_shared_folders[2].groups",
+        "hub_shared_folders[3].name",
+        "hub_shared_folders[4].name",
+    }
+    assert found["hub_shared_folders[0].group"].cure == "did you mean groups?"
+    assert "hub_shared_folders[2]" in found["hub_shared_folders[3].name"].what
+    assert only(findings(hub_shared_folders={"name": "a"})).what == "is a mapping and must be a list"
+    assert only(findings(hub_shared_folders=["data"])).key == "hub_shared_folders"
+
+
+@pytest.mark.parametrize(
+    ("homes", "shared", "key"),
+    [
+        ("/srv/homes", "/srv/homes/shared", "hub_shared_path"),
+        ("/srv/shared/homes", "/srv/shared", "hub_shared_path"),
+        ("/srv/homes", "/srv/homes", "hub_shared_path"),
+        ("/srv/my homes", "/srv/shared", "hub_homes_path"),
+        ("/srv/homes", "shared", "hub_shared_path"),
+        ("/srv/homes", "/srv/x/../homes", "hub_shared_path"),
+        ("/srv/homes/", "/srv/..shared", "hub_homes_path"),
+    ],
+)
+def test_paths_that_cannot_be_exported_apart(homes: str, shared: str, key: str) -> None:
+    found = findings(hub_homes_path=homes, hub_shared_path=shared, hub_shared_folders=[{"name": "a"}])
+    assert only(found).key == key

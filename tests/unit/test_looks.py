@@ -319,3 +319,42 @@ def test_a_toolkit_that_ignores_swarm_must_not_stay() -> None:
     # It is about to be replaced, or follows swarm in its older mode.
     assert findings("gpu1", DEAF) == []
     assert findings("gpu1", {**DEAF, "toolkit_mode": "legacy"}, gpu_toolkit_version="") == []
+
+
+def test_risky_mount_options_are_warned_about_and_no_more() -> None:
+    found = findings(hub_homes_driver="nfs3", hub_homes_nfs_options="rw,vers=3,nolock,soft")
+    assert {finding.severity for finding in found} == {"warning"}
+    assert [finding.what.split(":")[0] for finding in found] == ["has nolock", "has soft"]
+    assert findings(hub_homes_driver="nfs3") == []
+    assert findings(hub_homes_driver="nfs4", hub_homes_nfs_options="nolock") == []
+
+
+def mounted(kind: str, *options: str) -> dict[str, Any]:
+    return {"file_systems": {"/srv/swarmhub/homes": {"type": kind, "options": list(options)}}}
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (mounted("xfs", "rw", "prjquota"), None),
+        (mounted("ext4", "rw"), "needs XFS with prjquota, and /srv/swarmhub/homes is on ext4 with rw"),
+        (mounted("xfs", "rw", "noquota"), "is on xfs with rw,noquota"),
+        (mounted("xfs", "pqnoenforce"), "is on xfs with pqnoenforce"),
+    ],
+)
+def test_a_quota_needs_a_file_system_that_keeps_it(found: dict[str, Any], words: str | None) -> None:
+    assert findings("store", found) == []
+    told = findings("store", found, hub_homes_quota="50G")
+    if words is None:
+        assert told == []
+    else:
+        assert words in only(told).what
+        assert (only(told).host, only(told).key, only(told).severity) == ("store", "hub_homes_quota", "error")
+
+
+def test_a_shared_folder_that_the_site_did_not_make_is_named() -> None:
+    there = {"/srv/swarmhub/shared/data": {"type": "directory"}}
+    wanted: dict[str, Any] = {"hub_homes_driver": "bind", "hub_shared_folders": [{"name": "data"}]}
+    assert findings(all_seen={"files": there}, **wanted) == []
+    told = only(findings("gpu1", {"files": {}}, all_seen={"files": there}, **wanted))
+    assert (told.host, told.what) == ("gpu1", "/srv/swarmhub/shared/data is not there")

@@ -1,4 +1,4 @@
-"""What the play hands to the roles about cards, rendered by Ansible itself from a look that is written down here."""
+"""What the play hands to the roles about cards and homes, rendered by Ansible itself from a written look."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROLES = ("gpu", "docker_engine")
+ROLES = ("gpu", "docker_engine", "nfs_client", "nfs_server", "hub_stack")
 OWNED = "{'docker_engine': docker_engine_owned, 'gpu': gpu_owned}"
 COMPARED = "{{ OWNED | swarmhub_compare(node_state, node_may) }}".replace("OWNED", OWNED)
 SHOWN = {
@@ -23,6 +23,10 @@ SHOWN = {
     "held": "{{ gpu_held_packages }}",
     "numbers": "{{ [hub_stack_idle_timeout, hub_stack_start_timeout, hub_stack_queue_timeout, "
     "hub_stack_queue_backfill, hub_stack_user_gpu_limit, hub_stack_group_gpu_limits] }}",
+    "nfs_client": "{{ nfs_client_owned }}",
+    "nfs_server": "{{ nfs_server_owned }}",
+    "homes": "{{ hub_stack_settings.homes }}",
+    "volume": "{{ hub_stack_nfs_volume }}",
     "toolkit_is_right": "{{ not (node_compared.differences.gpu | default({})).facts | default({}) }}",
 }
 
@@ -93,6 +97,10 @@ HOSTS = {
     "textual": host([], {}, **dict.fromkeys(NUMBERS, "60"), hub_group_gpu_limits={"students": "2"}),
     "zeros": host([], {}, **dict.fromkeys(NUMBERS, 0), hub_group_gpu_limits={}),
     "unset": host([], {}, **dict.fromkeys(NUMBERS), hub_group_gpu_limits=None, **dict.fromkeys(LISTS), gpu_driver=True),
+    "locking": host([], {}, hub_homes_driver="nfs3"),
+    "seed_like": host([], {}, hub_homes_driver="nfs3", hub_homes_nfs_options="rw,vers=3,nolock,soft"),
+    "storing": host([], {}, hub_shared_folders=[{"name": "data", "read_only": True}]),
+    "limited": host([], {}, hub_homes_quota="50G"),
     "pinned": host([A], {}, gpu_driver=True, gpu_driver_packages=["nvidia-driver=550.163.01-2"]),
 }
 
@@ -103,7 +111,10 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, t.Any]:
     folder = tmp_path_factory.mktemp("play")
     (folder / "out").mkdir()
     (folder / "play.yml").write_text(json.dumps(play(folder / "out")))
-    inventory = {"gpu_workers": {"hosts": HOSTS}, "all": {"vars": {"cluster_cidrs": ["10.0.0.0/8"]}}}
+    inventory = {
+        "gpu_workers": {"hosts": HOSTS},
+        "all": {"vars": {"cluster_cidrs": ["10.0.0.0/8"], "nfs_host": "10.0.0.9"}},
+    }
     (folder / "hosts.json").write_text(json.dumps(inventory))
     done = subprocess.run(
         [Path(sys.executable).with_name("ansible-playbook"), "-i", folder / "hosts.json", folder / "play.yml"],
@@ -126,7 +137,9 @@ def resources(found: dict[str, t.Any]) -> list[str] | None:
 
 
 def test_what_daemon_json_advertises_is_sorted_and_named_by_kind(rendered: dict[str, t.Any]) -> None:
-    shown = {name: resources(found) for name, found in rendered.items() if name not in ("textual", "zeros", "unset")}
+    shown = {
+        name: resources(found) for name, found in rendered.items() if HOSTS[name]["seen"]["cards"] or name == "bare"
+    }
     assert shown == {
         "new": ["GPU=GPU-a", "GPU=GPU-b"],
         "right": ["GPU=GPU-a", "GPU=GPU-b"],
@@ -180,3 +193,63 @@ def test_a_waiting_restart_names_the_cards(rendered: dict[str, t.Any]) -> None:
     for name in ("new", "right"):
         assert rendered[name]["reasons"]["/etc/docker/daemon.json"] == "content differs"
     assert rendered["mixed"]["waits"] == []
+
+
+def test_nodes_watch_locks_only_where_nfs_3_needs_it(rendered: dict[str, t.Any]) -> None:
+    units = {name: [unit["name"] for unit in rendered[name]["nfs_client"]["units"]] for name in rendered}
+    assert units.pop("locking") == ["nfs-client.target", "rpc-statd.service"]
+    assert not any(units.values())
+    assert [file.get("absent") for file in rendered["seed_like"]["nfs_client"]["files"]] == [True]
+
+
+def test_mountd_has_a_port_of_its_own_only_where_nfs_3_is_spoken(rendered: dict[str, t.Any]) -> None:
+    ports = {name: found["nfs_server"]["files"][1].get("content") for name, found in rendered.items()}
+    assert {name for name, text in ports.items() if text == "[mountd]\nport=20048\n"} == {"locking", "seed_like"}
+
+
+def test_shared_folders_are_made_and_exported(rendered: dict[str, t.Any]) -> None:
+    owned = rendered["storing"]["nfs_server"]
+    assert [each["path"] for each in owned["directories"]] == [
+        "/etc/exports.d",
+        "/srv/swarmhub/shared",
+        "/srv/swarmhub/homes",
+        "/srv/swarmhub/shared/data",
+    ]
+    assert "/srv/swarmhub/shared/data 10.0.0.0/8(ro," in owned["files"][0]["content"]
+    assert set(owned["facts"]) == {
+        "/srv/swarmhub/homes is not exported to 10.0.0.0/8",
+        "/srv/swarmhub/shared/data is not exported to 10.0.0.0/8",
+    }
+
+
+def test_a_quota_comes_with_its_script_and_units_and_goes_with_them(rendered: dict[str, t.Any]) -> None:
+    names = {"swarmhub-homes-quota.path", "swarmhub-homes-quota.timer"}
+    for name, found in rendered.items():
+        files = {file["path"]: file for file in found["nfs_server"]["files"][2:]}
+        assert len(files) == 4
+        assert {bool(file.get("absent")) for file in files.values()} == {name != "limited"}
+        units = {unit["name"] for unit in found["nfs_server"]["units"]} - {"nfs-server.service"}
+        assert units == (names if name == "limited" else set())
+    files = {file["path"]: file["content"] for file in rendered["limited"]["nfs_server"]["files"][2:]}
+    command = "ExecStart=/usr/local/sbin/swarmhub-homes-quota /srv/swarmhub/homes 50G\n"
+    assert command in files["/etc/systemd/system/swarmhub-homes-quota.service"]
+    assert files["/usr/local/sbin/swarmhub-homes-quota"].startswith("#!/usr/bin/python3\n")
+
+
+def test_the_hub_is_told_the_options_once_and_completely(rendered: dict[str, t.Any]) -> None:
+    assert rendered["seed_like"]["homes"] == {
+        "driver": "nfs3",
+        "path": "/srv/swarmhub/homes",
+        "nfs_host": "10.0.0.9",
+        "nfs_options": "rw,vers=3,nolock,soft",
+        "mount": "/homes",
+        "shared_path": "/srv/swarmhub/shared",
+        "shared_folders": [],
+    }
+    assert rendered["bare"]["homes"]["nfs_options"].endswith(",nfsvers=4.2")
+
+
+def test_the_hubs_own_volume_is_named_by_its_mount_alone(rendered: dict[str, t.Any]) -> None:
+    volumes = {name: found["volume"] for name, found in rendered.items()}
+    assert volumes["storing"] == volumes["bare"]
+    assert len({volumes[name]["name"] for name in ("bare", "locking", "seed_like")}) == 3

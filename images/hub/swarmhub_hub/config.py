@@ -99,7 +99,8 @@ def _sign_in(c: t.Any, settings: Settings, secrets_dir: Path | None) -> None:
     auth.check_common_password = settings.signup.check_common_password
     auth.allowed_failed_logins = settings.signup.allowed_failed_logins
     auth.seconds_before_next_try = settings.signup.seconds_before_next_try
-    groups = {group for profile in settings.profiles for group in profile.groups} | settings.group_gpu_limits.keys()
+    named = [each.groups for each in settings.profiles] + [each.groups for each in settings.homes.shared_folders]
+    groups = settings.group_gpu_limits.keys() | set().union(*named)
     c.JupyterHub.load_groups = {group: {"users": []} for group in sorted(groups)}
 
 

@@ -1,23 +1,31 @@
-"""The users' homes: made by the hub under its own mount, then mounted into the notebook."""
+"""The users' homes: made by the hub under its own mount, then mounted into the notebook with what they share."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import typing as t
 from pathlib import Path
 
 from swarmhub_hub.names import volume_name
-from swarmhub_hub.settings import DEFAULT_NFS_OPTIONS, NOTEBOOK_GID, NOTEBOOK_UID, Homes
+from swarmhub_hub.settings import NOTEBOOK_GID, NOTEBOOK_UID, Folder, Homes
 
 MODE = 0o750
+#: Directory of the shared folders inside a home.
+SHARED = "shared"
 
 
 class HomeError(Exception):
     """A home cannot be made; the message is for the administrator."""
 
 
-def make_home(homes: Homes, directory: str) -> None:
-    """Make the home, or mend the owner (1000:100) and mode (0750) of one that is there.
+def folders_of(homes: Homes, groups: t.Collection[str]) -> list[Folder]:
+    """Return the shared folders that a member of these groups sees."""
+    return [each for each in homes.shared_folders if not each.groups or not set(each.groups).isdisjoint(groups)]
+
+
+def make_home(homes: Homes, directory: str, folders: t.Collection[Folder] = ()) -> None:
+    """Make the home with places for its ``folders``, or mend the owner (1000:100) and mode (0750) of one that is there.
 
     Raises:
         HomeError: the homes are not there or not writable, or something else bears the name.
@@ -39,27 +47,70 @@ def make_home(homes: Homes, directory: str) -> None:
             home.chmod(MODE)
     except OSError as error:
         raise HomeError(f"the home {home} cannot be made: {error.strerror}") from error
+    try:
+        _make_places(home, {each.name: each in folders for each in homes.shared_folders})
+    except OSError as error:
+        what = f"{home}/{SHARED} cannot take the shared folders ({error.filename}: {error.strerror})"
+        raise HomeError(f"{what}: move away what is there") from error
 
 
-def home_mount(homes: Homes, directory: str, user: str) -> dict[str, t.Any]:
-    """Return the mount of a home, as the Engine API's ContainerSpec.Mounts wants it."""
-    if homes.driver == "bind":
-        return {"Type": "bind", "Source": f"{homes.path}/{directory}", "Target": homes.target}
+def _make_places(home: Path, wanted: t.Mapping[str, bool]) -> None:
+    """Make the directories that shared folders are mounted on, and take away those of folders that are not theirs.
+
+    What Docker makes itself would belong to root. A home is full of its user's own links: none is followed here.
+    """
+    if not wanted:
+        return
+    with contextlib.ExitStack() as opened:
+
+        def directory(name: str | Path, parent: int | None = None) -> int:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, dir_fd=parent)
+            place = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+            opened.callback(os.close, place)
+            if (os.fstat(place).st_uid, os.fstat(place).st_gid) != (NOTEBOOK_UID, NOTEBOOK_GID):
+                os.fchown(place, NOTEBOOK_UID, NOTEBOOK_GID)
+            return place
+
+        shared = directory(SHARED, directory(home))
+        for name, is_theirs in wanted.items():
+            if is_theirs:
+                directory(name, shared)
+            else:
+                with contextlib.suppress(OSError):  # not there, or something of the user's own is in it
+                    os.rmdir(name, dir_fd=shared)
+
+
+def mounts(homes: Homes, directory: str, user: str, folders: t.Collection[Folder] = ()) -> list[dict[str, t.Any]]:
+    """Return the mounts of a home and its shared folders, as the Engine API's ContainerSpec.Mounts wants them."""
     if homes.driver == "local":
-        return {"Type": "volume", "Source": homes.volume_name.format(username=user), "Target": homes.target}
-    options = _volume_options(homes, directory)
-    name = volume_name(directory, *(f"{key}={value}" for key, value in sorted(options.items())))
+        return [{"Type": "volume", "Source": homes.volume_name.format(username=user), "Target": homes.target}]
+    return [
+        _mount(homes, "home", f"{homes.path}/{directory}", homes.target),
+        *(
+            # Not ro as a mount option: mounts of one file system of a server share what the first one set.
+            {
+                **_mount(homes, "shared", f"{homes.shared_path}/{each.name}", f"{homes.target}/{SHARED}/{each.name}"),
+                "ReadOnly": each.read_only,
+            }
+            for each in folders
+        ),
+    ]
+
+
+def _mount(homes: Homes, kind: str, path: str, target: str) -> dict[str, t.Any]:
+    if homes.driver == "bind":
+        return {"Type": "bind", "Source": path, "Target": target}
+    family, colon = ("cifs", "") if homes.driver == "cifs" else ("nfs", ":")
+    options = {
+        "type": family,
+        "o": f"addr={homes.nfs_host},{homes.nfs_options.strip(',')}",
+        "device": f"{colon}{path}",
+    }
     return {
         "Type": "volume",
-        "Source": name,
-        "Target": homes.target,
+        "Source": volume_name(kind, Path(path).name, *(f"{key}={value}" for key, value in sorted(options.items()))),
+        "Target": target,
         # NoCopy: Docker would copy the image's home into the share, and fail to chown it.
         "VolumeOptions": {"NoCopy": True, "DriverConfig": {"Name": "local", "Options": options}},
     }
-
-
-def _volume_options(homes: Homes, directory: str) -> dict[str, str]:
-    options = (homes.nfs_options or DEFAULT_NFS_OPTIONS.get(homes.driver, "")).strip(",")
-    if homes.driver == "cifs":
-        return {"type": "cifs", "o": f"addr={homes.nfs_host},{options}", "device": f"{homes.path}/{directory}"}
-    return {"type": "nfs", "o": f"addr={homes.nfs_host},{options}", "device": f":{homes.path}/{directory}"}

@@ -41,9 +41,9 @@ def home_name(user: str) -> str:
     return f"{_readable(user, 40)}~{_digest(user)}"
 
 
-def volume_name(directory: str, *options: str) -> str:
-    """Return the name of a home's volume.
+def volume_name(kind: str, directory: str, *options: str) -> str:
+    """Return the name of the volume of a home or a shared folder.
 
     Docker never updates a volume: the name carries a hash of the mount's options, so that new ones make a new volume.
     """
-    return f"swarmhub-home-{_readable(directory, 60)}-{_digest(directory, *options)}"
+    return f"swarmhub-{kind}-{_readable(directory, 60)}-{_digest(directory, *options)}"

@@ -165,7 +165,7 @@ def _homes(env: _Variables) -> Homes:
         path=device.removeprefix(":").rstrip("/"),
         mount=env.text("SPAWNER_PERSISTENCE_VOLUME_MKDIRPATH", "/jupyterhub_data"),
         nfs_host=env.need(f"SPAWNER_PERSISTENCE_{family}_HOST"),
-        nfs_options=env.text(f"SPAWNER_PERSISTENCE_{family}_OPTS", _NFS_OPTIONS[driver]),
+        nfs_options=env.text(f"SPAWNER_PERSISTENCE_{family}_OPTS", "") or _NFS_OPTIONS[driver],
         target=target,
         volume_name=name,
         escaped_names=True,

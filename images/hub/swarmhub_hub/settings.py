@@ -21,6 +21,7 @@ NOTEBOOK_GID = 100
 
 _BYTES = re.compile(r"^(\d+(?:\.\d+)?)([KMGT]?)$")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_FOLDER = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _SLUG = re.compile(r"^[a-z0-9][a-z0-9-]*$")
 
 
@@ -71,8 +72,23 @@ class Profile:
 
 
 @dataclasses.dataclass(frozen=True)
+class Folder:
+    """A shared folder, which notebooks see as shared/`name` in their home.
+
+    Attributes:
+        name: the directory's name, [a-z0-9_-].
+        groups: who sees it: members of one of these groups; empty for everybody.
+        read_only: no notebook can change it.
+    """
+
+    name: str
+    groups: tuple[str, ...] = ()
+    read_only: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Homes:
-    """Where the homes are.
+    """Where the homes are, and the folders that they share.
 
     Attributes:
         driver: "bind" (`path` is shared on every node), "nfs4" or "nfs3" (the node mounts `path` of `nfs_host`);
@@ -80,7 +96,9 @@ class Homes:
         path: the homes' root: on every node (bind) or in the export (nfs).
         mount: where the hub's own container sees that root, to make the homes; "" makes none.
         nfs_host: name or address of the server.
-        nfs_options: mount options without addr=; "" takes those of DEFAULT_NFS_OPTIONS.
+        nfs_options: mount options without addr=.
+        shared_path: the shared folders' root, of the same server.
+        shared_folders: see there.
         target: where the notebook sees its home.
         volume_name: seed only: template of the volume's name, with {username}.
         escaped_names: seed only: name the directories as the seed did.
@@ -91,16 +109,11 @@ class Homes:
     mount: str = "/homes"
     nfs_host: str = ""
     nfs_options: str = ""
+    shared_path: str = ""
+    shared_folders: tuple[Folder, ...] = ()
     target: str = "/home/jovyan"
     volume_name: str = ""
     escaped_names: bool = False
-
-
-DEFAULT_NFS_OPTIONS = {
-    # "soft" can lose written data without a word (nfs(5)), so both are hard.
-    "nfs4": "rw,nfsvers=4.2,hard,timeo=600,retrans=2,noatime",
-    "nfs3": "rw,nfsvers=3,hard,timeo=600,retrans=2,noatime",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -383,10 +396,28 @@ def _homes(keys: _Keys) -> Homes:
         mount=keys.text("mount", "/homes"),
         nfs_host=keys.text("nfs_host", ""),
         nfs_options=keys.text("nfs_options", ""),
+        shared_path=keys.text("shared_path", ""),
+        shared_folders=tuple(
+            _folder(_Keys(item, f"homes.shared_folders[{n}]."))
+            for n, item in enumerate(keys.items("shared_folders", []))
+        ),
     )
     keys.finish()
-    if not homes.path.startswith("/"):
-        raise SettingsError(f"homes.path: is {homes.path!r}; write an absolute path")
-    if driver != "bind" and not homes.nfs_host:
-        raise SettingsError(f"homes.nfs_host: is empty, but driver {driver} needs a server")
+    names = [folder.name for folder in homes.shared_folders]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SettingsError(f"homes.shared_folders: {twice[0]!r} is there twice")
+    for key, path in (("path", homes.path), ("shared_path", homes.shared_path)):
+        if not path.startswith("/") and (key == "path" or homes.shared_folders):
+            raise SettingsError(f"homes.{key}: is {path!r}; write an absolute path")
+    for key in ("nfs_host", "nfs_options"):
+        if driver != "bind" and not getattr(homes, key):
+            raise SettingsError(f"homes.{key}: is empty, but driver {driver} needs it")
     return homes
+
+
+def _folder(keys: _Keys) -> Folder:
+    folder = Folder(keys.text("name"), keys.texts("groups", []), keys.flag("read_only", False))
+    keys.finish()
+    if not _FOLDER.fullmatch(folder.name):
+        raise SettingsError(f"{keys._where}name: is {folder.name!r}; use a-z, 0-9, '-' and '_', 40 at most")
+    return folder

@@ -18,14 +18,15 @@ from traitlets import Instance, Int, default
 
 from swarmhub_hub import tasks
 from swarmhub_hub.docker_calls import DockerFailure, docker_calls, is_no_answer
-from swarmhub_hub.homes import HomeError, home_mount, make_home
+from swarmhub_hub.homes import HomeError, folders_of, make_home, mounts
 from swarmhub_hub.names import home_name, service_name
 from swarmhub_hub.nodes import advertised, card_kinds
+from swarmhub_hub.notebook_files import is_missing_config, notebook_files
 from swarmhub_hub.placement import Place
 from swarmhub_hub.profiles import ProfileError, allowed_profiles, choose_profile, profile_form
 from swarmhub_hub.queue import NeverPlaced, Queue, Waiter
 from swarmhub_hub.service import STOP_GRACE_SECONDS, service_arguments
-from swarmhub_hub.settings import Profile, Settings
+from swarmhub_hub.settings import Folder, Profile, Settings
 
 #: start() gives up this many seconds before JupyterHub would, so that the reason can be told.
 TIMEOUT_MARGIN = 15
@@ -61,6 +62,7 @@ class SwarmhubSpawner(SwarmSpawner):
     _node = ""
     _stopped = False
     _deadline = 0.0
+    _folders: t.Sequence[Folder] = ()
     profile: Profile | None = None
     node_id = ""
 
@@ -90,8 +92,10 @@ class SwarmhubSpawner(SwarmSpawner):
 
     def allowed(self) -> list[Profile]:
         """Return the profiles that this user may start."""
-        groups = {group.name for group in self.user.groups}
-        return allowed_profiles(self.settings, self.user.name, groups, bool(self.user.admin))
+        return allowed_profiles(self.settings, self.user.name, self._groups(), bool(self.user.admin))
+
+    def _groups(self) -> set[str]:
+        return {group.name for group in self.user.groups}
 
     async def choose(self, options: dict[str, t.Any]) -> Profile:
         """Settle profile and node from the user's options, and return the profile.
@@ -162,9 +166,10 @@ class SwarmhubSpawner(SwarmSpawner):
         """Make what must be there before the service, and return the home's directory."""
         await self.pull_image(profile.image)
         homes = self.settings.homes
+        self._folders = folders_of(homes, self._groups())
         directory = self.escaped_name if homes.escaped_names else home_name(self.user.name)
         try:
-            await asyncio.to_thread(make_home, homes, directory)
+            await asyncio.to_thread(make_home, homes, directory, self._folders)
         except HomeError as error:
             raise SpawnFailed(500, f"Your home is not ready: {error}. Please tell an administrator.") from error
         await self._remove_service()  # one that an earlier start left behind
@@ -248,12 +253,12 @@ class SwarmhubSpawner(SwarmSpawner):
             server=self.name,
             environment=self.get_env(),
             command=[*self.settings.command, *self.get_args()],
-            mounts=[home_mount(self.settings.homes, directory, self.escaped_name)],
+            mounts=mounts(self.settings.homes, directory, self.escaped_name, self._folders),
             node_id=self.node_id,
             place=place,
             kinds=kinds,
         )
-        creation = asyncio.ensure_future(self.docker("create_service", **arguments))
+        creation = asyncio.ensure_future(self._create_service(arguments))
         try:
             service = await asyncio.shield(creation)
         except asyncio.CancelledError:
@@ -261,6 +266,18 @@ class SwarmhubSpawner(SwarmSpawner):
             raise
         self.object_id = service["ID"]
         self.log.info("Created service %s for %s, profile %s", self.object_name, self._log_name, profile.slug)
+
+    async def _create_service(self, arguments: dict[str, t.Any]) -> dict[str, str]:
+        container = arguments["task_template"]["ContainerSpec"]
+        container["Configs"] = await notebook_files.references(self.settings.cluster_name)
+        try:
+            return t.cast("dict[str, str]", await self.docker("create_service", **arguments))
+        except APIError as error:
+            if not is_missing_config(error):
+                raise
+        notebook_files.forget()
+        container["Configs"] = await notebook_files.references(self.settings.cluster_name)
+        return t.cast("dict[str, str]", await self.docker("create_service", **arguments))
 
     async def _wait(self, reached: t.Callable[[tasks.Task], bool], deadline: float) -> bool:
         """Watch the task until ``reached`` or ``deadline`` (of time.monotonic); return whether it was reached.

@@ -21,6 +21,7 @@ from jupyterhub import orm  # noqa: E402
 from jupyterhub.objects import Hub  # noqa: E402
 from jupyterhub.user import User  # noqa: E402
 from swarmhub_hub import docker_calls as docker_calls_module  # noqa: E402
+from swarmhub_hub.notebook_files import notebook_files  # noqa: E402
 from swarmhub_hub.queue import Queue  # noqa: E402
 from swarmhub_hub.settings import Settings, parse_settings  # noqa: E402
 from swarmhub_hub.spawner import SpawnFailed, SwarmhubSpawner  # noqa: E402
@@ -79,6 +80,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
     fake = FakeDocker()
     monkeypatch.setitem(docker_calls_module.docker_calls.__dict__, "client", fake)
     monkeypatch.setattr(SwarmhubSpawner, "_slots", None)
+    notebook_files.forget()
     return fake
 
 

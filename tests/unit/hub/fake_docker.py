@@ -17,9 +17,9 @@ def not_found(what: str) -> docker.errors.NotFound:
     )
 
 
-def refused(words: str) -> docker.errors.APIError:
+def refused(words: str, code: int = 500) -> docker.errors.APIError:
     response = requests.Response()
-    response.status_code = 500
+    response.status_code = code
     return docker.errors.APIError(words, response=response, explanation=words)
 
 
@@ -44,6 +44,8 @@ class FakeDocker:
         self.refusal: Exception | None = None
         self.extra_tasks: list[dict[str, t.Any]] = []
         self.desired = "running"
+        self.kept: dict[str, dict[str, t.Any]] = {}
+        self.used: set[str] = set()
         self.cards: dict[str, tuple[str, ...]] = {}
         self.labels = {"calculation_type": "gpu", "gpu_model": "A100"}
         self._ids = itertools.count(1)
@@ -52,6 +54,9 @@ class FakeDocker:
         self._answer()
         if self.refusal:
             raise self.refusal
+        wanted = [each["ConfigName"] for each in arguments["task_template"]["ContainerSpec"]["Configs"]]
+        if missing := [name for name in wanted if name not in self.kept]:
+            raise refused(f"rpc error: code = InvalidArgument desc = config not found: {', '.join(missing)}", 400)
         service_id = f"service{next(self._ids)}"
         self.created.append(arguments)
         self.live[service_id] = {
@@ -65,6 +70,24 @@ class FakeDocker:
             "script": list(self.script),
         }
         return {"ID": service_id}
+
+    def configs(self, filters: dict[str, str]) -> list[dict[str, t.Any]]:
+        self._answer()
+        return [config for name, config in self.kept.items() if name.startswith(filters["name"])]
+
+    def create_config(self, name: str, data: bytes, labels: dict[str, str]) -> dict[str, str]:
+        self._answer()
+        if name in self.kept:
+            raise refused("already exists", 409)
+        self.kept[name] = {"ID": f"id-{name}", "Spec": {"Name": name, "Labels": labels, "Data": data}}
+        return {"ID": f"id-{name}"}
+
+    def remove_config(self, config_id: str) -> None:
+        self._answer()
+        name = config_id.removeprefix("id-")
+        if name in self.used:
+            raise refused(f"config '{name}' is in use by the following service: x", 400)
+        del self.kept[name]
 
     def tasks(self, filters: dict[str, str] | None = None) -> list[dict[str, t.Any]]:
         self._answer()

@@ -13,7 +13,7 @@ from jupyterhub import orm
 from swarmhub_hub import database
 from swarmhub_hub.accounts import SwarmhubAuthenticator
 from swarmhub_hub.config import configure
-from swarmhub_hub.settings import Settings, SettingsError
+from swarmhub_hub.settings import Folder, Settings, SettingsError
 from traitlets.config import Config
 
 
@@ -41,6 +41,13 @@ def test_a_culler_only_when_asked_for(settings: Settings, secrets: Path) -> None
 def test_notebooks_outlive_the_hub_and_waiting_locks_out_nobody(settings: Settings, secrets: Path) -> None:
     hub = configured(settings, secrets).JupyterHub
     assert (hub.cleanup_servers, hub.concurrent_spawn_limit, hub.allow_named_servers) == (False, 0, False)
+
+
+def test_groups_that_open_a_profile_or_a_folder_are_there_to_be_filled(settings: Settings, secrets: Path) -> None:
+    homes = dataclasses.replace(settings.homes, shared_folders=(Folder("team", ("vision",)),))
+    settings = dataclasses.replace(settings, homes=homes, group_gpu_limits={"students": 2})
+    groups = configured(settings, secrets).JupyterHub.load_groups
+    assert list(groups) == ["gpu-users", "students", "vision"]
 
 
 @pytest.mark.parametrize(

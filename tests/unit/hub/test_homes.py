@@ -8,8 +8,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from swarmhub_hub.homes import HomeError, home_mount, make_home
-from swarmhub_hub.settings import Homes
+from swarmhub_hub.homes import HomeError, folders_of, make_home, mounts
+from swarmhub_hub.settings import Folder, Homes
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="changes the owner of directories")
 
@@ -49,27 +49,106 @@ def test_homes_that_are_not_mounted(homes: Homes, tmp_path: Path) -> None:
         make_home(dataclasses.replace(homes, mount=str(tmp_path / "none")), "alice")
 
 
-def test_bind_is_a_bind_of_the_directory(homes: Homes) -> None:
-    assert home_mount(homes, "alice", "alice") == {
-        "Type": "bind",
-        "Source": "/srv/homes/alice",
-        "Target": "/home/jovyan",
-    }
+DATA, TEAM = Folder("data", read_only=True), Folder("team_1", groups=("vision", "audio"))
+NFS = "rw,hard,nfsvers=4.2"
 
 
-@pytest.mark.parametrize(("driver", "version"), [("nfs4", "nfsvers=4.2"), ("nfs3", "nfsvers=3")])
-def test_nfs_is_a_volume_that_copies_nothing_into_the_share(driver: str, version: str) -> None:
-    homes = Homes(driver=driver, path="/export/homes", nfs_host="10.0.0.9")
-    mount = home_mount(homes, "alice", "alice")
-    options = mount["VolumeOptions"]["DriverConfig"]["Options"]
-    assert mount["Type"] == "volume"
-    assert mount["VolumeOptions"]["NoCopy"] is True
-    assert options["device"] == ":/export/homes/alice"
-    assert options["o"].startswith("addr=10.0.0.9,")
-    assert version in options["o"]
-    assert "soft" not in options["o"]
+def shared(homes: Homes) -> Homes:
+    return dataclasses.replace(homes, shared_path="/srv/shared", shared_folders=(DATA, TEAM))
 
 
-def test_another_server_is_another_volume() -> None:
-    one, two = (home_mount(Homes("nfs4", "/x", nfs_host=host), "a", "a")["Source"] for host in ("10.0.0.1", "10.0.0.2"))
-    assert one != two
+def test_a_folder_is_seen_by_members_of_one_of_its_groups(homes: Homes) -> None:
+    homes = shared(homes)
+    assert folders_of(homes, ()) == [DATA]
+    assert folders_of(homes, {"audio", "other"}) == [DATA, TEAM]
+    assert folders_of(homes, {"other"}) == [DATA]
+
+
+@root_only
+def test_places_for_shared_folders_are_the_users_own(homes: Homes, tmp_path: Path) -> None:
+    make_home(shared(homes), "alice", [DATA, TEAM])
+    for place in ("shared", "shared/data", "shared/team_1"):
+        status = (tmp_path / "alice" / place).stat()
+        assert (status.st_uid, status.st_gid) == (1000, 100)
+
+
+@root_only
+def test_who_left_the_group_loses_the_place_but_nothing_of_their_own(homes: Homes, tmp_path: Path) -> None:
+    homes = shared(homes)
+    make_home(homes, "alice", [DATA, TEAM])
+    make_home(homes, "alice", [DATA])
+    assert [each.name for each in (tmp_path / "alice/shared").iterdir()] == ["data"]
+    own = tmp_path / "alice/shared/team_1"
+    own.mkdir()
+    (own / "mine").touch()
+    make_home(homes, "alice", [DATA])
+    assert (own / "mine").exists()
+
+
+def test_without_shared_folders_nothing_is_made_in_a_home(homes: Homes, tmp_path: Path) -> None:
+    home = tmp_path / "alice"
+    home.mkdir(mode=0o750)
+    if os.geteuid() == 0:
+        make_home(homes, "alice")
+    assert list(home.iterdir()) == []
+
+
+@root_only
+@pytest.mark.parametrize("place", ["shared", "shared/data"])
+@pytest.mark.parametrize("how", ["link", "file"])
+def test_a_users_own_link_or_file_in_the_way_is_told_and_never_followed(
+    homes: Homes, tmp_path: Path, place: str, how: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    at = tmp_path / "alice" / place
+    at.parent.mkdir(parents=True)
+    at.symlink_to(elsewhere) if how == "link" else at.touch()
+    with pytest.raises(
+        HomeError, match=r"alice/shared cannot take the shared folders \(.*: Not a directory\): move away"
+    ):
+        make_home(shared(homes), "alice", [DATA])
+    assert list(elsewhere.iterdir()) == []
+    assert elsewhere.stat().st_uid == os.geteuid()
+
+
+def test_bind_is_a_bind_of_each_directory(homes: Homes) -> None:
+    assert mounts(shared(homes), "alice", "alice", [DATA]) == [
+        {"Type": "bind", "Source": "/srv/homes/alice", "Target": "/home/jovyan"},
+        {"Type": "bind", "Source": "/srv/shared/data", "Target": "/home/jovyan/shared/data", "ReadOnly": True},
+    ]
+
+
+def nfs(**changes: str) -> Homes:
+    return shared(Homes("nfs4", **{"path": "/export/homes", "nfs_host": "10.0.0.9", "nfs_options": NFS, **changes}))
+
+
+def test_nfs_is_a_volume_that_copies_nothing_into_the_share() -> None:
+    home, data, team = mounts(nfs(), "alice", "alice", [DATA, TEAM])
+    assert {each["Type"] for each in (home, data, team)} == {"volume"}
+    assert all(each["VolumeOptions"]["NoCopy"] for each in (home, data, team))
+    options = [each["VolumeOptions"]["DriverConfig"]["Options"] for each in (home, data, team)]
+    assert [each["device"] for each in options] == [":/export/homes/alice", ":/srv/shared/data", ":/srv/shared/team_1"]
+    # One file system's mounts on a node share the first one's options, so a home must never come after a "ro".
+    assert {each["o"] for each in options} == {f"addr=10.0.0.9,{NFS}"}
+    assert [each.get("ReadOnly", False) for each in (home, data, team)] == [False, True, False]
+
+
+@pytest.mark.parametrize("change", [{"nfs_host": "10.0.0.8"}, {"nfs_options": "rw,soft"}, {"path": "/other/homes"}])
+def test_another_server_path_or_option_is_another_volume(change: dict[str, str]) -> None:
+    one, two = (mounts(homes, "alice", "alice", [TEAM]) for homes in (nfs(), nfs(**change)))
+    assert one[0]["Source"] != two[0]["Source"]
+    # The shared folder's path is one of its own.
+    assert (one[1]["Source"] != two[1]["Source"]) is ("path" not in change)
+
+
+def test_a_home_and_a_folder_of_one_name_are_two_volumes() -> None:
+    home, folder = mounts(nfs(), "data", "data", [DATA])
+    assert home["Source"].startswith("swarmhub-home-data-")
+    assert folder["Source"].startswith("swarmhub-shared-data-")
+
+
+def test_names_stay_short_however_long_a_users_name_is() -> None:
+    long = Folder("f" * 40)
+    names = [each["Source"] for each in mounts(nfs(), "u" * 200, "u", [long])]
+    assert max(map(len, names)) <= 100

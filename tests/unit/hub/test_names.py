@@ -54,5 +54,5 @@ def test_homes_differ() -> None:
 
 
 def test_new_mount_options_make_a_new_volume() -> None:
-    assert volume_name("alice", "o=a") != volume_name("alice", "o=b")
-    assert re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", volume_name("a~b@c", "o"))
+    assert volume_name("home", "alice", "o=a") != volume_name("home", "alice", "o=b")
+    assert re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", volume_name("home", "a~b@c", "o"))

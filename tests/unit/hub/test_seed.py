@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from swarmhub_hub.homes import home_mount
+from swarmhub_hub.homes import mounts
 from swarmhub_hub.profiles import allowed_profiles
 from swarmhub_hub.seed import parse_constraint_images, parse_environment, seed_settings
 from swarmhub_hub.settings import Profile, SettingsError
@@ -41,7 +41,7 @@ def test_the_seeds_stack_file_is_understood() -> None:
         "dnsrr",
         ("start-singleuser.sh",),
     )
-    mount = home_mount(settings.homes, "bob-2djetson", "bob-2djetson")
+    (mount,) = mounts(settings.homes, "bob-2djetson", "bob-2djetson")
     assert mount["Target"] == "/home/jovyan/work/persistence"
     assert mount["VolumeOptions"]["DriverConfig"]["Options"] == {
         "type": "nfs",
@@ -81,9 +81,7 @@ def test_o_cifs_is_mounted_as_cifs() -> None:
         "SPAWNER_PERSISTENCE_CIFS_HOST": "nas",
         "SPAWNER_PERSISTENCE_CIFS_DEVICE": "//nas/homes",
     }
-    options = home_mount(seed_settings({**STACK, **changes}).homes, "a", "a")["VolumeOptions"]["DriverConfig"][
-        "Options"
-    ]
+    options = mounts(seed_settings({**STACK, **changes}).homes, "a", "a")[0]["VolumeOptions"]["DriverConfig"]["Options"]
     assert (options["type"], options["device"]) == ("cifs", "//nas/homes/a")
 
 
@@ -98,7 +96,7 @@ def test_q_a_user_named_like_a_suffix_has_no_claim() -> None:
 
 def test_local_is_a_named_volume() -> None:
     settings = seed_settings({**STACK, "SPAWNER_PERSISTENCE_VOLUME_TYPE": "local"})
-    assert home_mount(settings.homes, "x", "alice") == {
+    assert mounts(settings.homes, "x", "alice")[0] == {
         "Type": "volume",
         "Source": "jupyterhub-user-alice",
         "Target": "/home/jovyan/work/persistence",

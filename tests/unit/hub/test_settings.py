@@ -7,7 +7,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from swarmhub_hub.settings import Settings, SettingsError, load_settings, parse_settings
+from swarmhub_hub.settings import Folder, Settings, SettingsError, load_settings, parse_settings
 
 
 def test_a_profile_takes_the_notebook_image_and_sizes_in_bytes(settings: Settings) -> None:
@@ -38,6 +38,15 @@ def test_who_shares_has_one_card(raw: dict[str, t.Any]) -> None:
         (("admin_users",), "admin", "admin_users: is 'admin'; write a list"),
         (("homes", "driver"), "cifs", "homes.driver: is 'cifs'"),
         (("homes", "driver"), "nfs4", "homes.nfs_host: is empty"),
+        (("homes", "shared_folders"), [{"name": "A"}], "homes.shared_folders[0].name: is 'A'; use a-z"),
+        (("homes", "shared_folders"), [{"name": "a", "group": []}], "homes.shared_folders[0].group: is no key"),
+        (
+            ("homes", "shared_folders"),
+            [{"name": "a", "groups": "b"}],
+            "homes.shared_folders[0].groups: is 'b'; write a list",
+        ),
+        (("homes", "shared_folders"), [{"name": "a"}, {"name": "a"}], "homes.shared_folders: 'a' is there twice"),
+        (("homes", "shared_folders"), [{"name": "a"}], "homes.shared_path: is ''; write an absolute path"),
         (("homes", "path"), "homes", "homes.path: is 'homes'; write an absolute path"),
         (("profiles",), [], "profiles: is empty"),
         (("profiles", 1, "slug"), "cpu", "slug 'cpu' is there twice"),
@@ -64,6 +73,18 @@ def test_what_is_wrong_is_said_with_its_key(
     with pytest.raises(SettingsError) as caught:
         parse_settings(raw)
     assert words in str(caught.value)
+
+
+def test_a_shared_folder_is_read_with_its_defaults(raw: dict[str, t.Any]) -> None:
+    folders = [{"name": "data", "read_only": True}, {"name": "t", "groups": ["g"]}]
+    raw["homes"] |= {"shared_path": "/srv/shared", "shared_folders": folders}
+    assert parse_settings(raw).homes.shared_folders == (Folder("data", (), True), Folder("t", ("g",), False))
+
+
+def test_a_server_comes_with_its_options(raw: dict[str, t.Any]) -> None:
+    raw["homes"] |= {"driver": "nfs4", "nfs_host": "store"}
+    with pytest.raises(SettingsError, match=r"homes\.nfs_options: is empty"):
+        parse_settings(raw)
 
 
 def test_the_file_comes_before_the_seeds_variables(raw: dict[str, t.Any], tmp_path: Path) -> None:

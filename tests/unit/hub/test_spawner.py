@@ -12,6 +12,7 @@ import pytest
 from conftest import Places, message, start
 from fake_docker import FakeDocker, refused, status
 from swarmhub_hub import spawner as spawner_module
+from swarmhub_hub.settings import parse_settings
 from swarmhub_hub.spawner import SpawnFailed
 
 # --- start ----------------------------------------------------------------------------------------------------------
@@ -46,6 +47,25 @@ def test_the_home_is_there_before_the_service(places: Places, engine: FakeDocker
     assert (spawner_module.home_name("Bär"), "/home/jovyan") == (directory, mount["Target"])
     assert places.settings.homes.mount == raw["homes"]["mount"]
     assert (Path(raw["homes"]["mount"]) / directory).is_dir()
+
+
+def test_shared_folders_follow_the_groups_at_each_start(
+    places: Places, engine: FakeDocker, raw: dict[str, t.Any]
+) -> None:
+    raw["homes"] |= {
+        "shared_path": "/srv/shared",
+        "shared_folders": [{"name": "all"}, {"name": "team", "groups": ["g"]}],
+    }
+    places.settings = dataclasses.replace(places.settings, homes=parse_settings(raw).homes)
+    spawner = places.spawner(groups=["g"])
+    start(spawner)
+    asyncio.run(spawner.stop())
+    spawner.user.orm_user.groups = []
+    start(spawner)
+    seen = [[each["Target"] for each in made["task_template"]["ContainerSpec"]["Mounts"]] for made in engine.created]
+    home = "/home/jovyan"
+    assert seen == [[home, f"{home}/shared/all", f"{home}/shared/team"], [home, f"{home}/shared/all"]]
+    assert [each.name for each in (Path(raw["homes"]["mount"]) / "alice/shared").iterdir()] == ["all"]
 
 
 @pytest.mark.parametrize(
