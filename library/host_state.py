@@ -27,11 +27,17 @@ options:
     default: false
   exports: {description: Ask the NFS server what it exports., type: bool, default: false}
   firewall:
-    description: Compare the live nftables table with what its unit loaded.
+    description: Compare live rules of iptables and ip6tables (table filter) with what their unit loaded.
     type: dict
     options:
-      table: {description: Name of the table in family C(inet)., type: str, required: true}
-      loaded: {description: File in which the unit keeps the listed form of what it loaded., type: path, required: true}
+      chains:
+        description: How the names of the chains begin. Rules of others that lead there count too.
+        type: str
+        required: true
+      loaded:
+        description: Where the unit keeps the listed form of what it loaded, without the endings C(.v4) and C(.v6).
+        type: path
+        required: true
   postgres:
     description: Ask the local PostgreSQL server.
     type: dict
@@ -71,7 +77,7 @@ ARGUMENTS = {
     "exports": {"type": "bool", "default": False},
     "firewall": {
         "type": "dict",
-        "options": {"table": {"type": "str", "required": True}, "loaded": {"type": "path", "required": True}},
+        "options": {"chains": {"type": "str", "required": True}, "loaded": {"type": "path", "required": True}},
     },
     "postgres": {
         "type": "dict",

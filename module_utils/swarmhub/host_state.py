@@ -258,10 +258,24 @@ def free_mb(path: str) -> int:
     return shutil.disk_usage(place).free // 2**20
 
 
-def firewall_intact(table: str, loaded: str) -> bool:
-    """Tell whether the live nftables ``table`` is still what its unit loaded (kept in ``loaded``, the listed form)."""
-    live = run("nft", "-s", "list", "table", "inet", table)
-    return bool(live) and Path(loaded).exists() and live == Path(loaded).read_text()
+def rules(listed: str, chains: str) -> list[str]:
+    """Return the rules of the chains that begin with ``chains``, and those that lead there, out of ``iptables -S``.
+
+    In the order of each chain; that of the chains themselves is another as soon as somebody makes one.
+    """
+    return sorted((line for line in listed.splitlines() if chains in line), key=lambda line: line.split()[1])
+
+
+def firewall_intact(chains: str, loaded: str) -> bool:
+    """Tell whether the live rules are still what their unit loaded (kept in ``loaded``.v4 and .v6, the listed form)."""
+    if not Path(f"{loaded}.v4").exists():
+        return False
+    kept = {"iptables": Path(f"{loaded}.v4"), "ip6tables": Path(f"{loaded}.v6")}
+    return all(
+        rules(run(command, "--wait", "-S"), chains) == rules(path.read_text(), chains)
+        for command, path in kept.items()
+        if path.exists()  # a kernel without IPv6 has no second one
+    )
 
 
 def postgres(database: str, role: str) -> dict[str, bool]:
@@ -308,7 +322,7 @@ def look(names: Facts) -> Facts:
         seen = gpus.read()
         state |= {"cards": seen["cards"], "card_faults": seen["faults"]}
     if names["firewall"]:
-        state["firewall_intact"] = firewall_intact(names["firewall"]["table"], names["firewall"]["loaded"])
+        state["firewall_intact"] = firewall_intact(names["firewall"]["chains"], names["firewall"]["loaded"])
     if names["exports"]:
         state["exports"] = sorted({line.split()[0] for line in run("exportfs", "-s").splitlines() if line.strip()})
     if names["postgres"]:
