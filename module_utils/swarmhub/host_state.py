@@ -167,11 +167,11 @@ class LocalEngine:
 
 
 def engine() -> tuple[Facts | None, str]:
-    """Return version, images, running notebooks, advertised resources and swarm membership; ``None`` without an engine.
+    """Return version, images, notebooks, resources, config-only networks and membership; ``None`` without an engine.
 
     With it go the words of an engine that runs and does not answer, else an empty text: notebooks may run there.
 
-    Docker Engine API: ``GET /version``, ``GET /info``, ``GET /images/json``, ``GET /containers/json``.
+    Docker Engine API: ``GET`` of ``/version``, ``/info``, ``/images/json``, ``/containers/json`` and ``/networks``.
     """
     # Without this test, connecting would start a stopped engine through its socket unit.
     if run("systemctl", "is-active", "docker.service").strip() != "active":
@@ -183,6 +183,7 @@ def engine() -> tuple[Facts | None, str]:
         notebooks = local.request("GET", "/containers/json?filters=" + quote(json.dumps({"label": ["swarmhub.user"]})))
         standing = Standing.read(local)
         info = local.request("GET", "/info")
+        networks = local.request("GET", "/networks")
     except EngineError as error:
         return None, str(error)
     cluster = info["Swarm"].get("Cluster") or {}
@@ -191,6 +192,7 @@ def engine() -> tuple[Facts | None, str]:
         "images": sorted(images),
         "notebooks": len(notebooks),
         "advertised": named_resources(info),
+        "config_networks": {net["Name"]: net.get("Options") or {} for net in networks if net.get("ConfigOnly")},
         "swarm": {
             "state": standing.state,
             "node_id": standing.node_id,
