@@ -20,6 +20,11 @@ options:
     default: []
   units: {description: systemd units., type: list, elements: str, default: []}
   sysctls: {description: Kernel settings., type: list, elements: str, default: []}
+  kernel_modules:
+    description: Parts of the kernel, by the names of their modules, of which it tells whether the kernel has them.
+    type: list
+    elements: str
+    default: []
   secrets_dir: {description: Directory whose files are fingerprinted., type: path}
   cards:
     description: Ask the driver for its cards, as module gpu_info does, and the toolkit for its C(swarm-resource).
@@ -72,6 +77,7 @@ ARGUMENTS = {
     "files": {"type": "list", "elements": "path", "default": []},
     "units": {"type": "list", "elements": "str", "default": []},
     "sysctls": {"type": "list", "elements": "str", "default": []},
+    "kernel_modules": {"type": "list", "elements": "str", "default": []},
     "secrets_dir": {"type": "path", "no_log": False},
     "cards": {"type": "bool", "default": False},
     "exports": {"type": "bool", "default": False},

@@ -34,6 +34,8 @@ Facts = dict[str, t.Any]
 ENGINE_SOCKET = "/var/run/docker.sock"
 COMMAND_TIMEOUT = 20  # seconds; a look that hangs is worse than one that fails
 USERSPACE = ("systemctl", "show", "--value", "--property=UserspaceTimestampMonotonic")
+# Of the kernel and of the modules that are loaded: a kernel may have a part built in and no list of them.
+KERNEL_SYMBOLS = Path("/proc/kallsyms")
 TOOLKIT_CONFIG = Path("/etc/nvidia-container-runtime/config.toml")
 ENABLED = ("enabled", "enabled-runtime", "static", "alias", "generated", "indirect")
 # The secret whose value keys the fingerprints of all others: without it a fingerprint says nothing about a password.
@@ -136,6 +138,12 @@ def sysctls(names: list[str]) -> dict[str, str | None]:
     return found
 
 
+def kernel_modules(names: list[str]) -> dict[str, bool]:
+    """Tell which of these parts the kernel has, built in, loaded, or as a module that can be (modprobe(8))."""
+    symbols = KERNEL_SYMBOLS.read_text() if names and KERNEL_SYMBOLS.exists() else ""
+    return {name: f" {name}_" in symbols or bool(run("modprobe", "--show-depends", name)) for name in names}
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -234,14 +242,17 @@ def fingerprints(directory: str) -> dict[str, str]:
     return {name: fingerprint(key, name, value) for name, value in sorted(values.items())}
 
 
-def addresses() -> tuple[list[str], list[str]]:
-    """Return this host's own IPv4 addresses and routes in CIDR form, those of the engine's own networks left out."""
+def addresses() -> tuple[dict[str, int], list[str]]:
+    """Return this host's own IPv4 addresses and routes in CIDR form, those of the engine's own networks left out.
+
+    With each address goes the MTU of its interface, the largest packet in bytes.
+    """
     own = json.loads(run("ip", "-4", "-json", "address", "show", "scope", "global") or "[]")
-    site = [link for link in own if not re.match(r"docker|br-|veth|vx-", link.get("ifname", ""))]
+    site = [link for link in own if not re.match(r"docker|br-|veth|vx-|swarmhub-", link.get("ifname", ""))]
     names = {link["ifname"] for link in site}
     routes = json.loads(run("ip", "-4", "-json", "route", "show") or "[]")
     return (
-        [f"{entry['local']}/{entry['prefixlen']}" for link in site for entry in link.get("addr_info", [])],
+        {f"{each['local']}/{each['prefixlen']}": link["mtu"] for link in site for each in link.get("addr_info", [])},
         [route["dst"] for route in routes if route.get("dev") in names and route["dst"] != "default"],
     )
 
@@ -299,7 +310,8 @@ def look(names: Facts) -> Facts:
         "hostname": socket.gethostname(),
         "distribution": distribution(),
         "python": platform.python_version(),
-        "addresses": own,
+        "addresses": list(own),
+        "mtus": own,
         "routes": routes,
         "memory_mb": memory,
         "cpus": os.cpu_count() or 1,
@@ -317,6 +329,7 @@ def look(names: Facts) -> Facts:
         "swarm_resource": swarm_resource() if names["cards"] else "",
         "toolkit_mode": toolkit_mode() if names["cards"] else "",
         "kernel": platform.release(),
+        "kernel_modules": kernel_modules(names["kernel_modules"]),
         "booted": booted(run(*USERSPACE)) if names["cards"] else 0.0,
         "components": components() if names["cards"] else [],
     }

@@ -36,7 +36,11 @@ LEAST = {
     "hub_queue_timeout": 10,
     "hub_queue_backfill": 0,
     "hub_user_gpu_limit": 0,
+    "swarm_network_mtu": 0,
 }
+
+#: Bytes that every network must carry (RFC 8200, 5).
+LEAST_MTU = 1280
 
 #: Where a key without a value is taken for its default.
 MAY_BE_UNSET = (
@@ -46,6 +50,8 @@ MAY_BE_UNSET = (
     "hub_idle_timeout",
     "hub_user_gpu_limit",
     "hub_group_gpu_limits",
+    "swarm_network_encrypted",
+    "swarm_network_mtu",
 )
 
 
@@ -176,6 +182,9 @@ def check_settings(inventory: Inventory) -> Iterator[Finding]:
         yield _finding(f"{PROBE_ACCOUNT} is the ordinary account that checks use", "remove it", "hub_admin_users")
     if not 1 <= settings["hub_port"] <= 65535:
         yield _finding(f"{settings['hub_port']} is not a port", "use 1 to 65535", "hub_port")
+    if 0 < settings["swarm_network_mtu"] < LEAST_MTU:
+        cure = f"write what the hosts' interfaces have (ip link), {LEAST_MTU} or more, or 0"
+        yield _finding(f"{settings['swarm_network_mtu']} bytes are too few", cure, "swarm_network_mtu")
     for key, least in LEAST.items():
         if settings[key] < least:
             yield _finding(f"is {settings[key]}, which makes no sense", f"write {least} or more", key)
