@@ -127,9 +127,7 @@ def check_packets(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
         if mtus.get(node, ETHERNET) < (wanted or ETHERNET):
             found[host] = (node, mtus[node])
     for host, (node, mtu) in found.items():
-        what = (
-            f"the interface of {node} takes packets of {mtu} bytes, and the overlays are made for {wanted or ETHERNET}"
-        )
+        what = f"the interface of {node} takes packets of {mtu} bytes, and the overlays are for {wanted or ETHERNET}"
         cure = f"write {min(least for _, least in found.values())}, the least of all nodes, or mend the interface"
         yield Finding(what, cure, "swarm_network_mtu", host, VARIABLES_FILE)
 

@@ -172,7 +172,9 @@ def test_a_network_of_each_nodes_own_waits_for_no_addresses_and_is_left_alone(sw
 def test_another_config_is_a_difference_and_the_error_ends_with_the_cure(swarm):
     made(swarm, BRIDGE)
     other = dataclasses.replace(BRIDGE, config_from="other")
-    with pytest.raises(NetworkError, match="config_from is 'out-config', wanted 'other'.*; take the stack down first$"):
+    with pytest.raises(
+        NetworkError, match=r"config_from is 'out-config', wanted 'other'.*; take the stack down first$"
+    ):
         settle(swarm, other, clock=swarm)
 
 
