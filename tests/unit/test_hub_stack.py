@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import typing as t
-from pathlib import Path
 
 import pytest
 from ansible.module_utils.swarmhub.compose import Stack, read_stack
 from ansible.module_utils.swarmhub.network import MTU_OPTION
+from rendering import render
 
-ROOT = Path(__file__).parents[2]
 GIVEN = {
     "hub_stack_images": {"hub": "hub:1", "proxy": "proxy:1", "notebook": "notebook:1"},
     "hub_stack_homes": {"driver": "bind", "path": "/homes"},
@@ -30,27 +25,9 @@ HOSTS: dict[str, dict[str, t.Any]] = {
 @pytest.fixture(scope="module")
 def stacks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stack]:
     """Return the stack for every host's variables."""
-    folder = tmp_path_factory.mktemp("stack")
     shown = {"compose": "{{ hub_stack_compose }}", "secrets": "{{ hub_stack_secret_values }}"}
-    copy = {"dest": f"{folder}/{{{{ inventory_hostname }}}}", "mode": "0600", "content": "{{ shown | to_json }}"}
-    tasks = [
-        {"ansible.builtin.copy": copy, "vars": {"shown": shown}},
-        {"ansible.builtin.import_role": {"name": "hub_stack"}, "when": False},
-    ]
-    play = {"hosts": "all", "gather_facts": False, "connection": "local", "vars": GIVEN, "tasks": tasks}
-    (folder / "play.yml").write_text(json.dumps([play]))
-    (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": HOSTS}}))
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", folder / "hosts.json", folder / "play.yml"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=ROOT,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = {name: json.loads((folder / name).read_text()) for name in HOSTS}
+    inventory = {"all": {"hosts": HOSTS}}
+    found = render(tmp_path_factory.mktemp("stack"), inventory, ["hub_stack"], shown, vars=GIVEN)
     return {
         name: read_stack("swarmhub", each["compose"], each["secrets"], {"hub.json": "{}"}, "cluster")
         for name, each in found.items()
