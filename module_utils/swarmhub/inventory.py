@@ -168,6 +168,11 @@ def check_database(inventory: Inventory) -> Iterator[Finding]:
         yield _finding(f"has the scheme {parts.scheme!r}", f"use one of {', '.join(DATABASE_SCHEMES)}", key)
     elif not parts.hostname or not parts.path.strip("/"):
         yield _finding("lacks a host or a database", f"write {parts.scheme}://user@host:port/database", key)
+    else:
+        try:
+            _ = parts.port
+        except ValueError as error:
+            yield _finding(f"has a wrong port ({error})", "write a number up to 65535", key)
 
 
 def check_settings(inventory: Inventory) -> Iterator[Finding]:

@@ -56,8 +56,13 @@ def _engine(inventory: Inventory, host: str, engine: Version) -> Iterator[Findin
         yield Finding(f"{text} has known faults in swarm", cure, "engine", host, severity="warning")
 
 
-def check_engines(_inventory: Inventory, looks: Looks) -> Iterator[Finding]:
-    """Engines that run and do not answer: whether notebooks run there cannot be told."""
+def check_engines(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
+    """Engines that run and do not answer, so that nobody knows what runs there, and those that may not get along."""
+    versions = {text for look in looks.values() if (text := (look.get("engine") or {}).get("version"))}
+    if inventory.settings["swarm_network_encrypted"] and len({version(text)[:1] for text in versions}) > 1:
+        what = f"engines {', '.join(sorted(versions))} may not read each other's packets (mended in 25.0.15 and 29.2.1)"
+        cure = "give all nodes one version, or try notebooks on each"
+        yield Finding(what, cure, "swarm_network_encrypted", file=VARIABLES_FILE, severity="warning")
     for host, look in looks.items():
         if look.get("engine_fault"):
             what = f"docker.service is active and its engine does not answer ({look['engine_fault']})"

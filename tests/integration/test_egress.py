@@ -8,10 +8,12 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.swarmhub import host_state
 from engines import Host, Hosts
 from swarms import QUICK, join_options
 
-CONFIG = ("network", "create", "--config-only", "--opt=com.docker.network.bridge.name=swarmhub-egress", "out-config")
+BRIDGE_NAME = "com.docker.network.bridge.name"
+CONFIG = ("network", "create", "--config-only", f"--opt={BRIDGE_NAME}=swarmhub-egress", "out-config")
 COMPOSE: dict[str, t.Any] = {
     "services": {
         "hub": {
@@ -73,6 +75,17 @@ def test_the_hub_leaves_through_its_own_bridge_and_nobody_else_does(hosts: Hosts
         assert notebook["hub"].startswith("10.79.0."), "the hub is not found on the overlay"
     members = json.loads(manager.docker("network", "inspect", "--format", "{{json .Containers}}", "swarmhub-egress"))
     assert [member["Name"].split(".")[0] for member in members.values()] == ["web_hub"]
+
+
+def test_a_look_tells_that_the_manager_is_prepared(
+    hosts: Hosts, manager: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_state, "run", lambda *_: "active")
+    for host, config in ((manager, {"out-config": {BRIDGE_NAME: "swarmhub-egress"}}), (hosts.gpu1, {})):
+        monkeypatch.setattr(host_state, "ENGINE_SOCKET", host.docker_host.removeprefix("unix://"))
+        found, fault = host_state.engine()
+        assert found, fault
+        assert found["config_networks"] == config
 
 
 def test_it_follows_the_hub_to_a_manager_that_came_later(

@@ -141,6 +141,7 @@ def test_an_existing_database_is_right(url: str) -> None:
         (URL.replace("+psycopg", ""), "scheme"),
         ("sqlite:////data/hub.sqlite", "scheme"),
         ("postgresql+psycopg://hub@db", "lacks"),
+        ("postgresql+psycopg://hub@db:54321x/hub", "port"),
     ],
 )
 def test_a_wrong_database(url: str, word: str) -> None:

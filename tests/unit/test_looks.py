@@ -147,6 +147,14 @@ def test_a_kernel_with_all_that_is_needed_is_right() -> None:
     assert "choose dnsrr" in finding.cure
 
 
+def test_encryption_between_engines_of_several_versions_is_worth_a_word() -> None:
+    older = {"engine": {"version": "20.10.24+dfsg1"}}
+    assert findings("cpu1", older) == []
+    assert findings(swarm_network_encrypted=True) == []
+    finding = only(findings("cpu1", older, swarm_network_encrypted=True))
+    assert (finding.key, finding.severity) == ("swarm_network_encrypted", "warning")
+
+
 def test_an_engine_that_does_not_answer_is_no_host_without_an_engine() -> None:
     finding = only(findings("cpu1", {"engine": None, "engine_fault": "timed out", "swarm": {"state": "inactive"}}))
     assert (finding.key, finding.host) == ("engine", "cpu1")
