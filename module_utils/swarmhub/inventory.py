@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.module_utils.swarmhub import address_plan, card_findings, profiles, specs, toolkit
 from ansible.module_utils.swarmhub.cluster import node_labels
 from ansible.module_utils.swarmhub.findings import HOSTS_FILE, VARIABLES_FILE, Finding, nearest
@@ -379,7 +380,8 @@ def _usable(name: str, spec: Mapping[str, t.Any], value: t.Any) -> t.Any:
     default = spec.get("default", empty.get(spec.get("type", "str"), ""))
     if value is None or specs.errors_of(name, spec, value):
         return default
-    return int(value) if spec.get("type") == "int" else value
+    convert = {"int": int, "bool": boolean}.get(spec.get("type", "str"))
+    return convert(value) if convert else value
 
 
 def _finding(what: str, cure: str, key: str) -> Finding:

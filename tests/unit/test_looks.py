@@ -151,6 +151,7 @@ def test_encryption_between_engines_of_several_versions_is_worth_a_word() -> Non
     older = {"engine": {"version": "20.10.24+dfsg1"}}
     assert findings("cpu1", older) == []
     assert findings(swarm_network_encrypted=True) == []
+    assert findings("cpu1", older, swarm_network_encrypted="false") == []
     finding = only(findings("cpu1", older, swarm_network_encrypted=True))
     assert (finding.key, finding.severity) == ("swarm_network_encrypted", "warning")
 
