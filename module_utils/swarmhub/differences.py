@@ -76,12 +76,8 @@ def _file_reasons(entry: Owned, found: State | None) -> list[str]:
 
 
 def _unit_reasons(unit: Owned, found: State) -> list[str]:
-    reasons = []
-    if unit.get("enabled", True) and not found.get("enabled"):
-        reasons.append("not enabled")
-    if unit.get("active", True) and not found.get("active"):
-        reasons.append("not active")
-    return reasons
+    wanted = {key: bool(unit.get(key, True)) for key in ("enabled", "active")}
+    return [f"{'not ' if want else ''}{key}" for key, want in wanted.items() if bool(found.get(key)) != want]
 
 
 def _stale(unit: Owned, state: State) -> list[str]:

@@ -19,12 +19,8 @@ ADMINISTRATION_TCP = (22, 2375, 2376)
 # docker0 and docker_gwbridge; other bridges of an engine are known by the addresses that they are given.
 ENGINE_BRIDGES = "docker+"
 
-CHAINS = {
-    "INPUT": "what comes in for this host",
-    "FORWARD": "what passes on its way from a container",
-    "HOSTS": "hosts that containers are kept off",
-    "REFUSE": "ports that containers are kept off",
-}
+# What comes in for this host, what passes through it; hosts, and ports, that containers are kept off.
+CHAINS = ("INPUT", "FORWARD", "HOSTS", "REFUSE")
 
 
 def restore_file(site: Mapping[str, t.Any], family: int) -> str:

@@ -18,7 +18,7 @@ from ansible.module_utils.swarmhub import firewall, host_state
 from engines import PREFIX, Host, Switch, sh
 from swarms import SYSTEM
 
-ROLE = Path(__file__).parents[2] / "roles/host/vars/main/firewall.yml"
+ROLE = Path(__file__).parents[2] / "roles/host/vars/main.yml"
 FRIEND, STRANGER = "10.123.0.21", "10.123.0.31"
 POOL = "172.30.0.0/16"
 SITE = {
