@@ -20,6 +20,11 @@ options:
     default: []
   units: {description: systemd units., type: list, elements: str, default: []}
   sysctls: {description: Kernel settings., type: list, elements: str, default: []}
+  kernel_modules:
+    description: Parts of the kernel, by the names of their modules, of which it tells whether the kernel has them.
+    type: list
+    elements: str
+    default: []
   secrets_dir: {description: Directory whose files are fingerprinted., type: path}
   cards:
     description: Ask the driver for its cards, as module gpu_info does, and the toolkit for its C(swarm-resource).
@@ -34,11 +39,17 @@ options:
     elements: path
     default: []
   firewall:
-    description: Compare the live nftables table with what its unit loaded.
+    description: Compare live rules of iptables and ip6tables (table filter) with what their unit loaded.
     type: dict
     options:
-      table: {description: Name of the table in family C(inet)., type: str, required: true}
-      loaded: {description: File in which the unit keeps the listed form of what it loaded., type: path, required: true}
+      chains:
+        description: How the names of the chains begin. Rules of others that lead there count too.
+        type: str
+        required: true
+      loaded:
+        description: Where the unit keeps the listed form of what it loaded, without the endings C(.v4) and C(.v6).
+        type: path
+        required: true
   postgres:
     description: Ask the local PostgreSQL server.
     type: dict
@@ -73,13 +84,14 @@ ARGUMENTS = {
     "files": {"type": "list", "elements": "path", "default": []},
     "units": {"type": "list", "elements": "str", "default": []},
     "sysctls": {"type": "list", "elements": "str", "default": []},
+    "kernel_modules": {"type": "list", "elements": "str", "default": []},
     "secrets_dir": {"type": "path", "no_log": False},
     "cards": {"type": "bool", "default": False},
     "exports": {"type": "path"},
     "file_systems": {"type": "list", "elements": "path", "default": []},
     "firewall": {
         "type": "dict",
-        "options": {"table": {"type": "str", "required": True}, "loaded": {"type": "path", "required": True}},
+        "options": {"chains": {"type": "str", "required": True}, "loaded": {"type": "path", "required": True}},
     },
     "postgres": {
         "type": "dict",

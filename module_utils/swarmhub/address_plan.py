@@ -18,6 +18,8 @@ LONGEST_PREFIX = {
     "hub_api_network_cidr": 28,
     "docker_engine_address_pool": 22,
 }
+# With mode vip a notebook takes two addresses, and each node one.
+LONGEST_PREFIX_VIP = {**LONGEST_PREFIX, "hub_network_cidr": 23}
 
 
 def address(text: t.Any) -> Address | None:
@@ -66,8 +68,9 @@ def check_networks(settings: Mapping[str, t.Any]) -> Iterator[Finding]:
         for place, text in listed(settings, key):
             if network(text) is None:
                 yield _finding(place, f"{text!r} is not a network", _written(text))
+    prefixes = LONGEST_PREFIX_VIP if settings.get("swarm_network_mode") == "vip" else LONGEST_PREFIX
     for place, net in own(settings):
-        longest = LONGEST_PREFIX[place.split("[", maxsplit=1)[0]]
+        longest = prefixes[place.split("[", maxsplit=1)[0]]
         if net.prefixlen > longest:
             yield _finding(place, f"{net} is too small", f"give it a prefix of /{longest} or shorter")
     yield from _overlaps(of(settings, ["cluster_cidrs"]), own(settings))

@@ -108,7 +108,7 @@ def scalar(value: object, path: str) -> str:
 class Section:
     """A mapping whose keys are taken one by one; :meth:`close` refuses whatever nobody took.
 
-    Keys that begin with ``x-`` are the compose format's own comments.
+    Keys that begin with ``x-`` are the compose format's own comments, unless :meth:`extension` asks for one.
     """
 
     def __init__(self, data: object, path: str) -> None:
@@ -117,7 +117,9 @@ class Section:
         if not isinstance(data, Mapping):
             raise ComposeError(path, f"expected a mapping, got {data!r}")
         self.path = path
-        self._rest = {str(key): value for key, value in data.items() if not str(key).startswith("x-")}
+        everything = {str(key): value for key, value in data.items()}
+        self._extensions = {key: value for key, value in everything.items() if key.startswith("x-")}
+        self._rest = {key: value for key, value in everything.items() if key not in self._extensions}
 
     def at(self, key: str) -> str:
         """The path of a key, for messages."""
@@ -147,6 +149,11 @@ class Section:
         if choices and text not in choices:
             raise ComposeError(self.at(key), f"expected one of {', '.join(choices)}, got {text!r}")
         return text
+
+    def extension(self, key: str) -> str:
+        """The text of a key that begins with ``x-``."""
+        value = self._extensions.get(key)
+        return "" if value is None else scalar(value, self.at(key))
 
     def flag(self, key: str) -> bool | None:
         """A boolean, ``None`` when absent."""

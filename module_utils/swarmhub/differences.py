@@ -10,6 +10,7 @@ A role declares what it owns as plain data, all keys optional::
     units: [{name, enabled, active, after: [paths]}]   restarted when a file in ``after`` is younger than the process
     sysctls: {name: value}
     look_also: [patterns]                  files whose path is known only after the look
+    look_also_units: [names]               units that may be the one, which is known only after the look
     facts: {sentence: bool}                anything else: the sentence is what is wrong while the value is false
     reboot: [sentences]                    what is wrong and only a reboot settles
     when_idle: [names]                     which packages, files and units disturb running notebooks (waits.py)
@@ -43,6 +44,7 @@ def names(owned_by_role: Mapping[str, Owned]) -> dict[str, list[str]]:
         for unit in owned.get("units", []):
             wanted["units"].add(unit["name"])
             wanted["files"].update(unit.get("after", []))
+        wanted["units"].update(owned.get("look_also_units", []))
         wanted["sysctls"].update(owned.get("sysctls", {}))
     return {key: sorted(value) for key, value in wanted.items()}
 
@@ -74,12 +76,8 @@ def _file_reasons(entry: Owned, found: State | None) -> list[str]:
 
 
 def _unit_reasons(unit: Owned, found: State) -> list[str]:
-    reasons = []
-    if unit.get("enabled", True) and not found.get("enabled"):
-        reasons.append("not enabled")
-    if unit.get("active", True) and not found.get("active"):
-        reasons.append("not active")
-    return reasons
+    wanted = {key: bool(unit.get(key, True)) for key in ("enabled", "active")}
+    return [f"{'not ' if want else ''}{key}" for key, want in wanted.items() if bool(found.get(key)) != want]
 
 
 def _stale(unit: Owned, state: State) -> list[str]:

@@ -34,6 +34,8 @@ Facts = dict[str, t.Any]
 ENGINE_SOCKET = "/var/run/docker.sock"
 COMMAND_TIMEOUT = 20  # seconds; a look that hangs is worse than one that fails
 USERSPACE = ("systemctl", "show", "--value", "--property=UserspaceTimestampMonotonic")
+# Of the kernel and of the modules that are loaded: a kernel may have a part built in and no list of them.
+KERNEL_SYMBOLS = Path("/proc/kallsyms")
 TOOLKIT_CONFIG = Path("/etc/nvidia-container-runtime/config.toml")
 ENABLED = ("enabled", "enabled-runtime", "static", "alias", "generated", "indirect")
 # The secret whose value keys the fingerprints of all others: without it a fingerprint says nothing about a password.
@@ -136,6 +138,12 @@ def sysctls(names: list[str]) -> dict[str, str | None]:
     return found
 
 
+def kernel_modules(names: list[str]) -> dict[str, bool]:
+    """Tell which of these parts the kernel has, built in, loaded, or as a module that can be (modprobe(8))."""
+    symbols = KERNEL_SYMBOLS.read_text() if names and KERNEL_SYMBOLS.exists() else ""
+    return {name: f" {name}_" in symbols or bool(run("modprobe", "--show-depends", name)) for name in names}
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -167,11 +175,11 @@ class LocalEngine:
 
 
 def engine() -> tuple[Facts | None, str]:
-    """Return version, images, running notebooks, advertised resources and swarm membership; ``None`` without an engine.
+    """Return version, images, notebooks, resources, config-only networks and membership; ``None`` without an engine.
 
     With it go the words of an engine that runs and does not answer, else an empty text: notebooks may run there.
 
-    Docker Engine API: ``GET /version``, ``GET /info``, ``GET /images/json``, ``GET /containers/json``.
+    Docker Engine API: ``GET`` of ``/version``, ``/info``, ``/images/json``, ``/containers/json`` and ``/networks``.
     """
     # Without this test, connecting would start a stopped engine through its socket unit.
     if run("systemctl", "is-active", "docker.service").strip() != "active":
@@ -183,6 +191,7 @@ def engine() -> tuple[Facts | None, str]:
         notebooks = local.request("GET", "/containers/json?filters=" + quote(json.dumps({"label": ["swarmhub.user"]})))
         standing = Standing.read(local)
         info = local.request("GET", "/info")
+        networks = local.request("GET", "/networks")
     except EngineError as error:
         return None, str(error)
     cluster = info["Swarm"].get("Cluster") or {}
@@ -191,6 +200,7 @@ def engine() -> tuple[Facts | None, str]:
         "images": sorted(images),
         "notebooks": len(notebooks),
         "advertised": named_resources(info),
+        "config_networks": {net["Name"]: net.get("Options") or {} for net in networks if net.get("ConfigOnly")},
         "swarm": {
             "state": standing.state,
             "node_id": standing.node_id,
@@ -232,14 +242,17 @@ def fingerprints(directory: str) -> dict[str, str]:
     return {name: fingerprint(key, name, value) for name, value in sorted(values.items())}
 
 
-def addresses() -> tuple[list[str], list[str]]:
-    """Return this host's own IPv4 addresses and routes in CIDR form, those of the engine's own networks left out."""
+def addresses() -> tuple[dict[str, int], list[str]]:
+    """Return this host's own IPv4 addresses and routes in CIDR form, those of the engine's own networks left out.
+
+    With each address goes the MTU of its interface, the largest packet in bytes.
+    """
     own = json.loads(run("ip", "-4", "-json", "address", "show", "scope", "global") or "[]")
-    site = [link for link in own if not re.match(r"docker|br-|veth|vx-", link.get("ifname", ""))]
+    site = [link for link in own if not re.match(r"docker|br-|veth|vx-|swarmhub-", link.get("ifname", ""))]
     names = {link["ifname"] for link in site}
     routes = json.loads(run("ip", "-4", "-json", "route", "show") or "[]")
     return (
-        [f"{entry['local']}/{entry['prefixlen']}" for link in site for entry in link.get("addr_info", [])],
+        {f"{each['local']}/{each['prefixlen']}": link["mtu"] for link in site for each in link.get("addr_info", [])},
         [route["dst"] for route in routes if route.get("dev") in names and route["dst"] != "default"],
     )
 
@@ -273,10 +286,24 @@ def file_system(path: str, mountinfo: str = "/proc/self/mountinfo") -> Facts:
     return found
 
 
-def firewall_intact(table: str, loaded: str) -> bool:
-    """Tell whether the live nftables ``table`` is still what its unit loaded (kept in ``loaded``, the listed form)."""
-    live = run("nft", "-s", "list", "table", "inet", table)
-    return bool(live) and Path(loaded).exists() and live == Path(loaded).read_text()
+def rules(listed: str, chains: str) -> list[str]:
+    """Return the rules of the chains that begin with ``chains``, and those that lead there, out of ``iptables -S``.
+
+    In the order of each chain; that of the chains themselves is another as soon as somebody makes one.
+    """
+    return sorted((line for line in listed.splitlines() if chains in line), key=lambda line: line.split()[1])
+
+
+def firewall_intact(chains: str, loaded: str) -> bool:
+    """Tell whether the live rules are still what their unit loaded (kept in ``loaded``.v4 and .v6, the listed form)."""
+    if not Path(f"{loaded}.v4").exists():
+        return False
+    kept = {"iptables": Path(f"{loaded}.v4"), "ip6tables": Path(f"{loaded}.v6")}
+    return all(
+        rules(run(command, "--wait", "-S"), chains) == rules(path.read_text(), chains)
+        for command, path in kept.items()
+        if path.exists()  # a kernel without IPv6 has no second one
+    )
 
 
 def exports(own: str) -> list[Facts]:
@@ -326,7 +353,8 @@ def look(names: Facts) -> Facts:
         "hostname": socket.gethostname(),
         "distribution": distribution(),
         "python": platform.python_version(),
-        "addresses": own,
+        "addresses": list(own),
+        "mtus": own,
         "routes": routes,
         "memory_mb": memory,
         "cpus": os.cpu_count() or 1,
@@ -344,6 +372,7 @@ def look(names: Facts) -> Facts:
         "swarm_resource": swarm_resource() if names["cards"] else "",
         "toolkit_mode": toolkit_mode() if names["cards"] else "",
         "kernel": platform.release(),
+        "kernel_modules": kernel_modules(names["kernel_modules"]),
         "booted": booted(run(*USERSPACE)) if names["cards"] else 0.0,
         "components": components() if names["cards"] else [],
     }
@@ -351,7 +380,7 @@ def look(names: Facts) -> Facts:
         seen = gpus.read()
         state |= {"cards": seen["cards"], "card_faults": seen["faults"]}
     if names["firewall"]:
-        state["firewall_intact"] = firewall_intact(names["firewall"]["table"], names["firewall"]["loaded"])
+        state["firewall_intact"] = firewall_intact(names["firewall"]["chains"], names["firewall"]["loaded"])
     if names["exports"]:
         state["exports"] = exports(names["exports"])
     state["file_systems"] = {path: file_system(path) for path in names["file_systems"]}

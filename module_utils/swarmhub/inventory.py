@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.module_utils.swarmhub import address_plan, card_findings, homes, profiles, specs, toolkit
 from ansible.module_utils.swarmhub.cluster import node_labels
 from ansible.module_utils.swarmhub.findings import HOSTS_FILE, VARIABLES_FILE, Finding, nearest
@@ -36,7 +37,11 @@ LEAST = {
     "hub_queue_timeout": 10,
     "hub_queue_backfill": 0,
     "hub_user_gpu_limit": 0,
+    "swarm_network_mtu": 0,
 }
+
+#: Bytes that every network must carry (RFC 8200, 5).
+LEAST_MTU = 1280
 
 #: Where a key without a value is taken for its default.
 MAY_BE_UNSET = (
@@ -47,6 +52,8 @@ MAY_BE_UNSET = (
     "hub_user_gpu_limit",
     "hub_group_gpu_limits",
     "hub_shared_folders",
+    "swarm_network_encrypted",
+    "swarm_network_mtu",
 )
 
 
@@ -163,6 +170,11 @@ def check_database(inventory: Inventory) -> Iterator[Finding]:
         yield _finding(f"has the scheme {parts.scheme!r}", f"use one of {', '.join(DATABASE_SCHEMES)}", key)
     elif not parts.hostname or not parts.path.strip("/"):
         yield _finding("lacks a host or a database", f"write {parts.scheme}://user@host:port/database", key)
+    else:
+        try:
+            _ = parts.port
+        except ValueError as error:
+            yield _finding(f"has a wrong port ({error})", "write a number up to 65535", key)
 
 
 def check_settings(inventory: Inventory) -> Iterator[Finding]:
@@ -177,6 +189,9 @@ def check_settings(inventory: Inventory) -> Iterator[Finding]:
         yield _finding(f"{PROBE_ACCOUNT} is the ordinary account that checks use", "remove it", "hub_admin_users")
     if not 1 <= settings["hub_port"] <= 65535:
         yield _finding(f"{settings['hub_port']} is not a port", "use 1 to 65535", "hub_port")
+    if 0 < settings["swarm_network_mtu"] < LEAST_MTU:
+        cure = f"write what the hosts' interfaces have (ip link), {LEAST_MTU} or more, or 0"
+        yield _finding(f"{settings['swarm_network_mtu']} bytes are too few", cure, "swarm_network_mtu")
     for key, least in LEAST.items():
         if settings[key] < least:
             yield _finding(f"is {settings[key]}, which makes no sense", f"write {least} or more", key)
@@ -369,7 +384,8 @@ def _usable(name: str, spec: Mapping[str, t.Any], value: t.Any) -> t.Any:
     default = spec.get("default", empty.get(spec.get("type", "str"), ""))
     if value is None or specs.errors_of(name, spec, value):
         return default
-    return int(value) if spec.get("type") == "int" else value
+    convert = {"int": int, "bool": boolean}.get(spec.get("type", "str"))
+    return convert(value) if convert else value
 
 
 def _finding(what: str, cure: str, key: str) -> Finding:

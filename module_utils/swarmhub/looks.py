@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from ansible.module_utils.swarmhub import address_plan, homes, profiles
 from ansible.module_utils.swarmhub.card_findings import check_cards, check_profile
+from ansible.module_utils.swarmhub.cluster import address_within
 from ansible.module_utils.swarmhub.driver import cards_are_to_come, check_driver
 from ansible.module_utils.swarmhub.findings import HOSTS_FILE, VARIABLES_FILE, Finding
 from ansible.module_utils.swarmhub.inventory import Inventory, Variables
@@ -24,6 +25,7 @@ WRITTEN_FOR = {("ubuntu", "22.04"), ("ubuntu", "24.04")}
 # Older engines reject a task with a card on an overlay network (moby#44378).
 OLDEST_ENGINE_FOR_CARDS = (25, 0, 3)
 CLOCK_TOLERANCE = 30  # seconds; hosts are looked at one batch after the other
+ETHERNET = 1500  # bytes; what the engine takes for the hosts' MTU, unless told
 DOCKER_DIRECTORY = "/var/lib/docker"
 LITTLE_DISK = 10 * 1024  # MiB
 NO_DISK = 2 * 1024  # MiB
@@ -54,8 +56,13 @@ def _engine(inventory: Inventory, host: str, engine: Version) -> Iterator[Findin
         yield Finding(f"{text} has known faults in swarm", cure, "engine", host, severity="warning")
 
 
-def check_engines(_inventory: Inventory, looks: Looks) -> Iterator[Finding]:
-    """Engines that run and do not answer: whether notebooks run there cannot be told."""
+def check_engines(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
+    """Engines that run and do not answer, so that nobody knows what runs there, and those that may not get along."""
+    versions = {text for look in looks.values() if (text := (look.get("engine") or {}).get("version"))}
+    if inventory.settings["swarm_network_encrypted"] and len({version(text)[:1] for text in versions}) > 1:
+        what = f"engines {', '.join(sorted(versions))} may not read each other's packets (mended in 25.0.15 and 29.2.1)"
+        cure = "give all nodes one version, or try notebooks on each"
+        yield Finding(what, cure, "swarm_network_encrypted", file=VARIABLES_FILE, severity="warning")
     for host, look in looks.items():
         if look.get("engine_fault"):
             what = f"docker.service is active and its engine does not answer ({look['engine_fault']})"
@@ -96,6 +103,38 @@ def _collisions(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
     for (key, range_, other), hosts in hosts_by_collision.items():
         what = f"{range_} overlaps with the site's own network {other}, which these hosts know"
         yield Finding(what, "choose a range that the site does not use", key, ", ".join(hosts), VARIABLES_FILE)
+
+
+def check_kernels(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
+    """Nodes whose kernel lacks what the cluster's networks need."""
+    needed = {
+        "ip_vs": ("swarm_network_mode", "vip", "no IPVS (ip_vs)", "or choose dnsrr"),
+        "esp4": ("swarm_network_encrypted", "true", "no IPsec (esp4)", "or leave the networks unencrypted"),
+    }
+    for host in inventory.members():
+        for module, there in looks.get(host, {}).get("kernel_modules", {}).items():
+            key, value, lacks, cure = needed[module]
+            if not there:
+                what = f"{value} needs a kernel that this host does not have: {looks[host]['kernel']} has {lacks}"
+                yield Finding(what, f"give it a kernel that does, {cure}", key, host, VARIABLES_FILE)
+
+
+def check_packets(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
+    """Nodes whose network carries smaller packets than the overlays send: those would be cut up, or lost."""
+    wanted = inventory.settings["swarm_network_mtu"]
+    found = {}
+    for host in inventory.members():
+        look = looks.get(host, {})
+        node = inventory.hosts[host].get("swarm_node_address") or address_within(
+            look.get("addresses", []), map(str, address_plan.cluster(inventory.settings))
+        )
+        mtus = {text.partition("/")[0]: mtu for text, mtu in look.get("mtus", {}).items()}
+        if mtus.get(node, ETHERNET) < (wanted or ETHERNET):
+            found[host] = (node, mtus[node])
+    for host, (node, mtu) in found.items():
+        what = f"the interface of {node} takes packets of {mtu} bytes, and the overlays are for {wanted or ETHERNET}"
+        cure = f"write {min(least for _, least in found.values())}, the least of all nodes, or mend the interface"
+        yield Finding(what, cure, "swarm_network_mtu", host, VARIABLES_FILE)
 
 
 def check_basics(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
@@ -172,6 +211,8 @@ RULES = (
     check_distributions,
     check_engines,
     check_addresses,
+    check_kernels,
+    check_packets,
     check_basics,
     check_driver,
     check_cards,

@@ -177,6 +177,13 @@ def test_failing_19_any_difference_destroys_the_network(manager: Host) -> None:
     assert manager.settle("swarm_network", name="lone", state="absent")["changed"]
 
 
+def test_encryption_and_packet_size_are_found_again_as_they_were_asked_for(manager: Host) -> None:
+    assert manager.settle("swarm_network", name="private", encrypted=True, mtu=1450)["changed"]
+    refusal = manager.refusal("swarm_network", name="private", mtu=1450)
+    assert "driver_opts is" in refusal
+    assert manager.settle("swarm_network", name="private", state="absent")["changed"]
+
+
 def test_failing_16_a_stack_has_neither_check_mode_nor_diff(manager: Host) -> None:
     predicted = manager.module("swarm_stack", check=True, **options())
     assert changed_fields(predicted).keys() == {"web_full", "web_card", "web_everywhere"}

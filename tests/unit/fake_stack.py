@@ -109,6 +109,11 @@ class FakeSwarm:
             pool = body.get("IPAM", {}).get("Config") or [{"Subnet": f"10.0.{self._last}.0/24"}]
             network = {key: body[key] for key in ("Name", "Driver", "Attachable", "Internal", "Labels")}
             options = {**body["Options"], "com.docker.network.driver.overlay.vxlanid_list": "4097"}
+            network["ConfigFrom"] = body.get("ConfigFrom") or {"Network": ""}
+            if network["ConfigFrom"]["Network"]:
+                if body["Labels"] or body["Options"] or body.get("IPAM"):
+                    self._refuse(403, "user specified configurations are not supported")
+                pool, options = [], None
             network |= {"Id": identity, "Scope": "swarm", "Options": options, "IPAM": {"Config": pool}}
             self.networks[identity] = network
             return {"Id": identity}

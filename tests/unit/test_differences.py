@@ -106,3 +106,11 @@ def test_a_named_version_is_wanted_whether_older_or_newer() -> None:
     assert found(state, owned) == {}
     state["packages"].clear()
     assert found(state, owned) == {"packages": {"docker.io=2": "not installed"}}
+
+
+def test_a_unit_that_is_not_wanted_is_a_difference_while_it_runs() -> None:
+    owned = {"engine": {"units": [{"name": "docker.service", "enabled": False, "active": False}]}}
+    assert found(right(), owned) == {"units": {"docker.service": "enabled, active"}}
+    stopped = {**right(), "units": {"docker.service": {"enabled": False, "active": False}}}
+    assert found(stopped, owned) == {}
+    assert found({**right(), "units": {}}, owned) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 import typing as t
 from pathlib import Path
@@ -16,6 +17,7 @@ NOTHING: dict[str, t.Any] = {
     "files": [],
     "units": [],
     "sysctls": [],
+    "kernel_modules": [],
     "secrets_dir": None,
     "cards": False,
     "exports": None,
@@ -66,6 +68,27 @@ def test_a_swarm_resource_that_is_commented_out_does_not_count_as_set(tmp_path: 
     assert host_state.swarm_resource() == ""
     config.write_text('swarm-resource = "DOCKER_RESOURCE_GPU"\n[x]\n')
     assert host_state.swarm_resource() == "DOCKER_RESOURCE_GPU"
+
+
+def test_a_kernels_parts_are_found_built_in_loaded_or_as_modules(tmp_path: Path, monkeypatch: t.Any) -> None:
+    symbols = tmp_path / "kallsyms"
+    symbols.write_text("0000000000000000 t esp4_rcv_cb\n0000000000000000 t ip_vs_in_hook\t[ip_vs]\n")
+    monkeypatch.setattr(host_state, "KERNEL_SYMBOLS", symbols)
+    monkeypatch.setattr(host_state, "run", lambda *command: "insmod x.ko\n" if command[-1] == "xfs" else "")
+    names = ["esp4", "ip_vs", "xfs", "vs"]
+    assert host_state.kernel_modules(names) == {"esp4": True, "ip_vs": True, "xfs": True, "vs": False}
+    symbols.unlink()
+    assert host_state.kernel_modules(["esp4"]) == {"esp4": False}
+
+
+def test_each_address_has_the_mtu_of_its_interface(monkeypatch: t.Any) -> None:
+    links = [
+        {"ifname": "eth0", "mtu": 1450, "addr_info": [{"local": "10.0.0.5", "prefixlen": 24}]},
+        {"ifname": "swarmhub-egress", "mtu": 1500, "addr_info": [{"local": "172.30.1.1", "prefixlen": 24}]},
+    ]
+    routes = [{"dst": "10.0.0.0/24", "dev": "eth0"}, {"dst": "172.30.1.0/24", "dev": "swarmhub-egress"}]
+    monkeypatch.setattr(host_state, "run", lambda *command: json.dumps(links if "address" in command else routes))
+    assert host_state.addresses() == ({"10.0.0.5/24": 1450}, ["10.0.0.0/24"])
 
 
 def test_what_an_engine_advertises_is_sorted_by_kind_and_value() -> None:

@@ -141,6 +141,7 @@ def test_an_existing_database_is_right(url: str) -> None:
         (URL.replace("+psycopg", ""), "scheme"),
         ("sqlite:////data/hub.sqlite", "scheme"),
         ("postgresql+psycopg://hub@db", "lacks"),
+        ("postgresql+psycopg://hub@db:54321x/hub", "port"),
     ],
 )
 def test_a_wrong_database(url: str, word: str) -> None:
@@ -192,6 +193,10 @@ def test_what_is_required(name: str) -> None:
         ({"gpu_driver": None}, "gpu_driver"),
         ({"hub_registry_credentials": None}, "hub_registry_credentials"),
         ({"swarm_network_mode": "mesh"}, "swarm_network_mode"),
+        ({"swarm_network_mode": "vip", "hub_network_cidr": "10.10.0.0/24"}, "hub_network_cidr"),
+        ({"swarm_network_mtu": 900}, "swarm_network_mtu"),
+        ({"swarm_network_mtu": -1}, "swarm_network_mtu"),
+        ({"swarm_network_encrypted": "perhaps"}, "swarm_network_encrypted"),
         ({"hub_homes_driver": "cifs"}, "hub_homes_driver"),
         ({"docker_engine_restart": "later"}, "docker_engine_restart"),
         ({"hub_profiles": [{"display_name": "X", "gpu": 1}]}, "hub_profiles[0].gpu"),
@@ -205,6 +210,7 @@ def test_a_wrong_setting_is_named_by_its_key(variables: dict[str, Any], key: str
 
 def test_what_is_empty_anyhow_may_have_no_value_and_numbers_may_be_text() -> None:
     assert findings(**dict.fromkeys((*MAY_BE_UNSET, "nfs_host", "calculation_type"))) == []
+    assert findings(swarm_network_mode="vip", hub_network_cidr="10.10.0.0/23", swarm_network_mtu="1450") == []
     assert findings(hub_queue_backfill="0", hub_group_gpu_limits={"students": "2"}) == []
 
 

@@ -98,6 +98,9 @@ def test_versions() -> None:
         ("cpu1", {"addresses": ["10.77.0.12/24", "10.77.0.99/24"]}, "swarm_node_address", "error"),
         ("cpu1", {"routes": ["10.0.0.0/8"]}, "hub_network_cidr", "error"),
         ("cpu1", {"addresses": ["10.77.0.12/24", "172.30.4.1/24"]}, "docker_engine_address_pool", "error"),
+        ("cpu1", {"mtus": {"10.77.0.12/24": 1450}}, "swarm_network_mtu", "error"),
+        ("cpu1", {"kernel_modules": {"ip_vs": False}}, "swarm_network_mode", "error"),
+        ("cpu1", {"kernel_modules": {"esp4": False}}, "swarm_network_encrypted", "error"),
         ("cpu1", {"disk": {"/var/lib/docker": {"free_mb": 9_000}}}, "/var/lib/docker", "warning"),
         ("cpu1", {"disk": {"/var/lib/docker": {"free_mb": 900}}}, "/var/lib/docker", "error"),
         ("cpu1", {"time": 1_700_000_100.0}, "clock", "error"),
@@ -120,6 +123,37 @@ def test_what_is_right_elsewhere() -> None:
     assert findings("cpu1", {"engine": {"version": "20.10.24"}}) == []
     assert findings("store", {"addresses": ["10.77.0.15/24", "10.77.0.99/32"]}) == []
     assert findings("store", {"disk": {"/var/lib/docker": {"free_mb": 900}}}) == []
+
+
+def test_packets_must_fit_through_every_nodes_interface() -> None:
+    seen = {"addresses": ["10.77.0.12/24", "192.168.7.1/24"], "mtus": {"10.77.0.12/24": 1450, "192.168.7.1/24": 900}}
+    assert findings("cpu1", seen, swarm_network_mtu=1450) == []
+    assert findings("cpu1", seen, swarm_network_mtu=1400) == []
+    finding = only(findings("cpu1", seen, swarm_network_mtu=1500))
+    assert (finding.host, finding.file) == ("cpu1", "group_vars/all.yml")
+    assert "10.77.0.12 takes packets of 1450 bytes" in finding.what
+    # Each host is named, and all with the one value that does for all.
+    wanted = findings("cpu1", seen, {"swarm_node_address": "192.168.7.1"}, all_seen={"mtus": {"10.77.0.11/24": 1400}})
+    assert {finding.cure.split(",")[0] for finding in wanted if finding.key == "swarm_network_mtu"} == {"write 900"}
+    # Jumbo frames do no harm, and who is no node has no overlay.
+    assert findings("cpu1", {"mtus": {"10.77.0.12/24": 9000}}) == []
+    assert findings("store", {"mtus": {"10.77.0.15/24": 900}}) == []
+
+
+def test_a_kernel_with_all_that_is_needed_is_right() -> None:
+    assert findings(all_seen={"kernel_modules": {"ip_vs": True, "esp4": True}}) == []
+    finding = only(findings("gpu1", {"kernel_modules": {"ip_vs": False, "esp4": True}}))
+    assert "6.12.43+deb13-amd64 has no IPVS" in finding.what
+    assert "choose dnsrr" in finding.cure
+
+
+def test_encryption_between_engines_of_several_versions_is_worth_a_word() -> None:
+    older = {"engine": {"version": "20.10.24+dfsg1"}}
+    assert findings("cpu1", older) == []
+    assert findings(swarm_network_encrypted=True) == []
+    assert findings("cpu1", older, swarm_network_encrypted="false") == []
+    finding = only(findings("cpu1", older, swarm_network_encrypted=True))
+    assert (finding.key, finding.severity) == ("swarm_network_encrypted", "warning")
 
 
 def test_an_engine_that_does_not_answer_is_no_host_without_an_engine() -> None:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import typing as t
-from pathlib import Path
 
 import pytest
+from rendering import ROOT, render
 
-ROOT = Path(__file__).parents[2]
 ROLES = ("gpu", "docker_engine", "nfs_client", "nfs_server", "hub_stack")
 OWNED = "{'docker_engine': docker_engine_owned, 'gpu': gpu_owned}"
 COMPARED = "{{ OWNED | swarmhub_compare(node_state, node_may) }}".replace("OWNED", OWNED)
@@ -29,29 +25,6 @@ SHOWN = {
     "volume": "{{ hub_stack_nfs_volume }}",
     "toolkit_is_right": "{{ not (node_compared.differences.gpu | default({})).facts | default({}) }}",
 }
-
-
-def play(out: Path) -> list[dict[str, t.Any]]:
-    """Return a play that writes for each host a file of what is handed down; it acts on nothing else."""
-    copy = {"dest": f"{out}/{{{{ inventory_hostname }}}}", "mode": "0600", "content": "{{ shown | to_json }}"}
-    # Imported, not included: their variables are there for the tasks before them.
-    imports = [{"ansible.builtin.import_role": {"name": role}, "when": False} for role in ROLES]
-    return [
-        {
-            "hosts": "all",
-            "gather_facts": False,
-            "connection": "local",
-            "vars_files": [str(ROOT / "playbooks/vars" / name) for name in ("cluster.yml", "roles.yml")],
-            "tasks": [
-                # The names are needed before there is a look, when most of what is owned cannot be rendered yet.
-                {"ansible.builtin.set_fact": {"asked": "{{ OWNED | swarmhub_names }}".replace("OWNED", OWNED)}},
-                {"ansible.builtin.set_fact": {"node_state": "{{ seen }}"}},
-                {"ansible.builtin.set_fact": {"node_compared": COMPARED}},
-                {"ansible.builtin.copy": copy, "vars": {"shown": SHOWN}},
-                *imports,
-            ],
-        }
-    ]
 
 
 A, B = (
@@ -108,25 +81,18 @@ HOSTS = {
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, t.Any]:
     """Return what Ansible makes of every host."""
-    folder = tmp_path_factory.mktemp("play")
-    (folder / "out").mkdir()
-    (folder / "play.yml").write_text(json.dumps(play(folder / "out")))
     inventory = {
         "gpu_workers": {"hosts": HOSTS},
         "all": {"vars": {"cluster_cidrs": ["10.0.0.0/8"], "nfs_host": "10.0.0.9"}},
     }
-    (folder / "hosts.json").write_text(json.dumps(inventory))
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", folder / "hosts.json", folder / "play.yml"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=ROOT,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+    # The names are needed before there is a look, when most of what is owned cannot be rendered yet.
+    facts = (
+        {"asked": "{{ OWNED | swarmhub_names }}".replace("OWNED", OWNED)},
+        {"node_state": "{{ seen }}"},
+        {"node_compared": COMPARED},
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return {name: json.loads((folder / "out" / name).read_text()) for name in HOSTS}
+    files = [str(ROOT / "playbooks/vars" / name) for name in ("cluster.yml", "roles.yml")]
+    return render(tmp_path_factory.mktemp("play"), inventory, ROLES, SHOWN, facts, vars_files=files)
 
 
 def resources(found: dict[str, t.Any]) -> list[str] | None:

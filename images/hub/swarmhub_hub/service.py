@@ -54,6 +54,9 @@ def service_arguments(
         # The hub asks the server itself; an image's own check hides the name until it passes, and kills slow starters.
         "Healthcheck": {"Test": ["NONE"]},
     }
+    if settings.endpoint_mode == "vip":
+        # IPVS forgets a connection that is idle for 900 s; a container does not have the host's value.
+        container["Sysctls"] = {"net.ipv4.tcp_keepalive_time": "600"}
     return {
         "name": name,
         "labels": labels,

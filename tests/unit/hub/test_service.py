@@ -106,6 +106,13 @@ def test_what_every_notebook_has(settings: Settings) -> None:
     }
 
 
+def test_idle_connections_are_probed_where_they_pass_through_ipvs(settings: Settings) -> None:
+    for mode, sysctls in (("vip", {"net.ipv4.tcp_keepalive_time": "600"}), ("dnsrr", None)):
+        service = build(dataclasses.replace(settings, endpoint_mode=mode), settings.profiles[0])
+        assert service["endpoint_spec"] == {"Mode": mode}
+        assert service["task_template"]["ContainerSpec"].get("Sysctls") == sysctls
+
+
 def test_nothing_is_shared_between_two_starts(settings: Settings) -> None:
     first = build(settings, settings.profiles[0], node_id="id-cpu1")
     first["task_template"]["Placement"]["Constraints"].append("mine")

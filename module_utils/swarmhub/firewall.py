@@ -1,0 +1,86 @@
+"""The firewall's rules, as iptables-restore(8) and ip6tables-restore(8) read them.
+
+Chains of our own, in table filter. They refuse, or return to whoever called them, and never accept: what a site's own
+rules refuse stays refused.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Iterable, Mapping
+
+from ansible.module_utils.swarmhub.address_plan import address, network
+
+# Swarm's management, gossip and VXLAN, PostgreSQL, NFS with rpcbind and mountd, the registry.
+CLUSTER_TCP = (2377, 7946, 5432, 2049, 111, 20048, 5000)
+CLUSTER_UDP = (7946, 4789, 2049, 111, 20048)
+# From containers SSH and the engine's own API as well.
+ADMINISTRATION_TCP = (22, 2375, 2376)
+# docker0 and docker_gwbridge; other bridges of an engine are known by the addresses that they are given.
+ENGINE_BRIDGES = "docker+"
+
+# What comes in for this host, what passes through it; hosts, and ports, that containers are kept off.
+CHAINS = ("INPUT", "FORWARD", "HOSTS", "REFUSE")
+
+
+def restore_file(site: Mapping[str, t.Any], family: int) -> str:
+    """Return the rules for IPv4 (``family`` 4) or IPv6 (6).
+
+    Args:
+        site: ``cidrs``, which hold every host; ``containers``, whether containers run here, and if so ``pool``, out of
+            which the engine's bridges take their networks, ``servers``, further hosts that they are kept off (names
+            have no effect), ``database_port``, and ``egress``, the bridge through which alone it is reached;
+            ``encrypted``, whether hosts talk ESP among themselves.
+        family: 4 or 6.
+    """
+    kept = (
+        [
+            "-A SWARMHUB-INPUT -i lo -j RETURN",
+            "-A SWARMHUB-INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
+        ],
+        _containers(site, family) if site["containers"] else [],
+        [f"-A SWARMHUB-INPUT -s {cidr} -j RETURN" for cidr in _networks(site["cidrs"], family)],
+        [
+            f"-A SWARMHUB-INPUT -p tcp -m multiport --dports {_ports(CLUSTER_TCP)} -j DROP",
+            f"-A SWARMHUB-INPUT -p udp -m multiport --dports {_ports(CLUSTER_UDP)} -j DROP",
+        ],
+        ["-A SWARMHUB-INPUT -p esp -j DROP"] if site["encrypted"] else [],
+    )
+    chains = [f":SWARMHUB-{name} - [0:0]" for name in CHAINS]
+    return "\n".join(["*filter", *chains, *(rule for rules in kept for rule in rules), "COMMIT", ""])
+
+
+def _containers(site: Mapping[str, t.Any], family: int) -> list[str]:
+    """Keep containers off the ports of their own host (INPUT) and of all others (FORWARD)."""
+    database = int(site["database_port"])
+    sources = [f"-i {ENGINE_BRIDGES}", f"-i {site['egress']}"]
+    sources += [f"-s {pool}" for pool in _networks([site["pool"]], family)]
+    tcp = dict.fromkeys((*ADMINISTRATION_TCP, *CLUSTER_TCP, database))
+    return [
+        "-A SWARMHUB-FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
+        *(
+            f"-A SWARMHUB-{chain} -i {site['egress']} -p tcp -m tcp --dport {database} -j RETURN"
+            for chain in ("INPUT", "FORWARD")
+        ),
+        *(f"-A SWARMHUB-INPUT {source} -j SWARMHUB-REFUSE" for source in sources),
+        *(f"-A SWARMHUB-FORWARD {source} -j SWARMHUB-HOSTS" for source in sources),
+        *(
+            f"-A SWARMHUB-HOSTS -d {place} -j SWARMHUB-REFUSE"
+            for place in dict.fromkeys([*_networks(site["cidrs"], family), *_addresses(site["servers"], family)])
+        ),
+        # Refused, not dropped: whoever tries is told at once.
+        f"-A SWARMHUB-REFUSE -p tcp -m multiport --dports {_ports(tcp)} -j REJECT --reject-with tcp-reset",
+        f"-A SWARMHUB-REFUSE -p udp -m multiport --dports {_ports(CLUSTER_UDP)} -j REJECT",
+    ]
+
+
+def _networks(texts: Iterable[str], family: int) -> list[str]:
+    return [str(net) for text in texts if (net := network(text)) is not None and net.version == family]
+
+
+def _addresses(texts: Iterable[str], family: int) -> list[str]:
+    return [str(each) for text in texts if (each := address(text)) is not None and each.version == family]
+
+
+def _ports(ports: Iterable[int]) -> str:
+    return ",".join(map(str, ports))
