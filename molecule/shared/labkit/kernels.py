@@ -22,6 +22,7 @@ from .state import LAB, LAB_ID, State, alive, process_identity, write_private
 
 FOLDER = LAB / "kernel"
 BRIDGE = "lab"
+LINK = f"shk-{LAB_ID}"
 MEMORY = {"managers": "2560M"}  # by group; what others have is DEFAULT_MEMORY
 DEFAULT_MEMORY = "2G"
 BOOT_SECONDS = 120
@@ -51,18 +52,24 @@ def make_network(state: State) -> None:
     state.namespace = PREFIX
     state.subnet = state.subnet or free_subnet()
     state.save()
-    link = f"shk-{LAB_ID}"
-    if not Path("/run/netns", state.namespace).exists():
-        output(["ip", "netns", "add", state.namespace])
-    if not Path("/sys/class/net", link).exists():
-        output(["ip", "link", "add", link, "type", "veth", "peer", "name", "machine", "netns", state.namespace])
-        output(["ip", "address", "add", f"{state.address(1)}/24", "dev", link])
-        output(["ip", "link", "set", link, "up"])
-        inside = ["nsenter", f"--net=/run/netns/{state.namespace}", "ip", "link"]
-        output([*inside, "add", BRIDGE, "type", "bridge"])
-        output([*inside, "set", "machine", "master", BRIDGE])
-        for name in ("lo", BRIDGE, "machine"):
-            output([*inside, "set", name, "up"])
+    # Our end is up once all the rest is right; what a killed run left before that is made anew.
+    if succeeds(["sh", "-c", f"ip -oneline link show {LINK} | grep -q '[<,]UP[,>]'"]):
+        return
+    _remove_network(state)
+    output(["ip", "netns", "add", state.namespace])
+    output(["ip", "link", "add", LINK, "type", "veth", "peer", "name", "machine", "netns", state.namespace])
+    output(["ip", "address", "add", f"{state.address(1)}/24", "dev", LINK])
+    inside = ["nsenter", f"--net=/run/netns/{state.namespace}", "ip", "link"]
+    output([*inside, "add", BRIDGE, "type", "bridge"])
+    output([*inside, "set", "machine", "master", BRIDGE])
+    for name in ("lo", BRIDGE, "machine"):
+        output([*inside, "set", name, "up"])
+    output(["ip", "link", "set", LINK, "up"])
+
+
+def _remove_network(state: State) -> None:
+    if Path("/run/netns", state.namespace).exists():
+        output(["ip", "netns", "delete", state.namespace])  # and the link with it
 
 
 def _give(state: State, host: Host, others: tuple[Host, ...], driver: Path) -> Path:
@@ -148,5 +155,4 @@ def make(state: State, layout: tuple[Host, ...], host_disks: Mapping[str, Path],
 def remove(state: State) -> None:
     """Take away namespace and disks; the hosts have been ended."""
     shutil.rmtree(FOLDER, ignore_errors=True)
-    if Path("/run/netns", state.namespace).exists():
-        output(["ip", "netns", "delete", state.namespace])
+    _remove_network(state)
