@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from . import hosts, machine, packages
-from .layouts import Host, Layout
+from .layouts import Layout
 from .state import LAB, State, write_private
 
 FOLDER = LAB / "inventory"
@@ -43,7 +43,7 @@ hub_profiles:
     slug: cpu
     description: A small notebook without a card
     default: true
-    constraints: ["node.labels.calculation_type=={cpu_type}"]
+    constraints: ["node.labels.{cpu_label}"]
     spawner_override: {{cpu_limit: 1, cpu_guarantee: 0.05, mem_limit: 512M, mem_guarantee: 64M}}
   - display_name: GPU
     slug: gpu
@@ -65,18 +65,31 @@ KERNELS = """\
 hub_image: {hub}
 hub_proxy_image: {proxy}
 hub_notebook_image: {notebook}
+hub_homes_quota: 300M
+hub_shared_folders:
+  - {{name: datasets, read_only: true}}
+  - {{name: vision, groups: [vision]}}
 """
 
 
-def _hosts(state: State, layout: tuple[Host, ...]) -> str:
+def _hosts(state: State, layout: Layout) -> str:
     lines = ["# Written by molecule/shared/lab.py up; edits are lost when it runs again.", "all:", "  hosts:"]
-    for host in layout:
+    for host in layout.hosts:
         lines += [f"    {host.name}:", f"      ansible_host: {state.address(host.number)}"]
+        if layout.kernels and "managers" not in host.groups:
+            lines.append("      node_labels: {notebooks: 'true'}")
     lines.append("  children:")
     for group in GROUPS:
-        if members := [host.name for host in layout if group in host.groups]:
+        if members := [host.name for host in layout.hosts if group in host.groups]:
             lines += [f"    {group}:", "      hosts:", *(f"        {member}:" for member in members)]
     return "\n".join(lines) + "\n"
+
+
+def _cpu_label(layout: Layout) -> str:
+    """The label of the nodes for notebooks without cards; with few hosts, all workers take them."""
+    if layout.kernels:
+        return "notebooks==true"
+    return f"calculation_type=={'cpu' if any('cpu_workers' in host.groups for host in layout.hosts) else 'gpu'}"
 
 
 def write(state: State, layout: Layout, references: Mapping[str, str]) -> Path:
@@ -101,11 +114,11 @@ def write(state: State, layout: Layout, references: Mapping[str, str]) -> Path:
         "base_archive": hosts.BASE_ARCHIVE,
         "pip": json.dumps(machine.pip_index_url()),
         "npm": json.dumps(machine.npm_registry()),
-        "cpu_type": "cpu" if any("cpu_workers" in host.groups for host in layout.hosts) else "gpu",
+        "cpu_label": _cpu_label(layout),
         **references,
     }
     values["kind"] = (KERNELS if layout.kernels else CONTAINERS).format(**values)
-    write_private(FOLDER / "hosts.yml", _hosts(state, layout.hosts))
+    write_private(FOLDER / "hosts.yml", _hosts(state, layout))
     write_private(FOLDER / "group_vars" / "all.yml", ALL.format(**values))
     for host in layout.hosts:
         if host.sudo_password:
