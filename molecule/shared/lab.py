@@ -107,13 +107,17 @@ def status() -> None:
         return
     reachable = engine.answers(state)
     say(f"layout {state.layout}, network {state.subnet}, engine {'answers' if reachable else 'does not answer'}")
-    if not LAYOUTS[state.layout].kernels:
-        for host in LAYOUTS[state.layout].hosts:
+    layout = LAYOUTS[state.layout]
+    processes = state.processes | kernels.running()
+    for host in layout.hosts:
+        if layout.kernels:
+            running = "runs" if alive(processes.pop(host.name, "")) else ""
+        else:
             running = engine.docker(
                 state, "ps", "--all", "--filter", f"name=^/{hosts.PREFIX}-{host.name}$", "--format={{.Status}}"
             ) if reachable else ""  # fmt: skip
-            say(f"  {host.name:6} {state.address(host.number):14} {running or 'absent'}")
-    for name, identity in state.processes.items():
+        say(f"  {host.name:6} {state.address(host.number):14} {running or 'absent'}")
+    for name, identity in processes.items():
         say(f"  {name}: {'runs' if alive(identity) else 'gone'}")
 
 
