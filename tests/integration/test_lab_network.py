@@ -1,0 +1,75 @@
+"""The network of hosts with kernels of their own: whole after a run that was killed at any moment; needs root."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "molecule" / "shared"
+COMMANDS = 9  # that make the network
+# Killed before the command of this number, once more to the end, and taken away; in a network namespace of its own.
+PROGRAM = """\
+import os, signal, subprocess, sys
+from pathlib import Path
+from labkit import hosts, kernels, state
+
+folder, name, moment, held = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4] == "held"
+state.CACHE, state.STATE_FILE = folder, folder / "state.json"
+kernels.PREFIX, kernels.LINK = f"swarmhub-{name}", f"shk-{name}"
+really, commands = kernels.output, 0
+
+def output(command, **options):
+    global commands
+    commands += 1
+    if commands > moment:
+        os._exit(0)
+    return really(command, **options)
+
+if not os.fork():
+    kernels.output = output
+    kernels.make_network(state.State.load())
+    os._exit(7)  # it was over before
+print(os.waitstatus_to_exitcode(os.wait()[1]))
+if held:  # a process that nobody knows of keeps the namespace
+    holder = subprocess.Popen(["nsenter", f"--net=/run/netns/{kernels.PREFIX}", "sleep", "60"])
+    kernels._remove_network(state.State.load())
+lab = state.State.load()
+kernels.make_network(lab)
+inside = ["nsenter", f"--net=/run/netns/{lab.namespace}", "ip", "-brief", "link", "show", "master", kernels.BRIDGE]
+print(really(inside).split()[0].partition("@")[0])
+print(really(["ip", "-4", "-brief", "address", "show", kernels.LINK]).split()[1:])
+if held:
+    holder.kill()
+    holder.wait()
+kernels._remove_network(lab)
+print(kernels.succeeds(["ip", "link", "show", kernels.LINK]), Path("/run/netns", lab.namespace).exists())
+"""
+
+
+def mended(tmp_path: Path, moment: int, held: str = "") -> list[str]:
+    """What the program prints."""
+    own = ["unshare", "--net", "--mount", "--propagation", "private"]
+    name = f"t{os.getpid()}"
+    done = subprocess.run(
+        [*own, sys.executable, "-c", PROGRAM, str(tmp_path), name, str(moment), held],
+        env=os.environ | {"PYTHONPATH": str(SHARED)}, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("moment", range(COMMANDS + 1))
+def test_a_killed_run_leaves_nothing_that_stays(tmp_path: Path, moment: int) -> None:
+    ended, member, address, left = mended(tmp_path, moment)
+    assert ended == ("7" if moment == COMMANDS else "0")
+    assert member == "machine"
+    assert address.startswith("['UP', '10.77.")
+    assert left == "False False"
+
+
+def test_a_forgotten_process_does_not_keep_the_link(tmp_path: Path) -> None:
+    assert mended(tmp_path, COMMANDS, "held")[1:] == mended(tmp_path, COMMANDS)[1:]
