@@ -53,7 +53,7 @@ if [ -e /run/lab/driver.deb ] && ! [ -e /usr/bin/nvidia-smi ]; then dpkg --insta
 def make_network(state: State) -> None:
     """Make the namespace with its bridge, and this machine's way to it, unless they are there."""
     # Our end is up once all the rest is right; what a killed run left before that is made anew.
-    if succeeds(["sh", "-c", f"ip -oneline link show {LINK} | grep -q '[<,]UP[,>]'"]):
+    if state.subnet and succeeds(["sh", "-c", f"ip -oneline link show {LINK} | grep -q '[<,]UP[,>]'"]):
         return
     with locked("network"):
         state.namespace = PREFIX
