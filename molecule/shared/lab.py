@@ -16,7 +16,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from labkit import disks, engine, hosts, hub_images, images, inventory, kernels, machine, packages, teardown
+from labkit import (
+    disks,
+    engine,
+    hosts,
+    hub_images,
+    images,
+    inventory,
+    kernel_network,
+    kernels,
+    machine,
+    packages,
+    teardown,
+)
 from labkit.layouts import LAYOUTS, Layout
 from labkit.run import LabError, logged, phase, say
 from labkit.state import LAB, REPOSITORY, State, alive
@@ -62,7 +74,7 @@ def _make_kernels(state: State, layout: Layout, mirrors: tuple[str, str]) -> dic
     with phase("disks"):
         found = {host.name: disks.of(state, host, references, mirrors[0]) for host in layout.hosts}
     with phase("network and package server"):
-        kernels.make_network(state)
+        kernel_network.make(state)
         driver = packages.build_repository()
         packages.start_server(state, mirrors)
     with phase("boot"):

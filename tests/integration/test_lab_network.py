@@ -15,12 +15,12 @@ COMMANDS = 9  # that make the network
 PROGRAM = """\
 import os, signal, subprocess, sys
 from pathlib import Path
-from labkit import hosts, kernels, state
+from labkit import kernel_network as network, state
 
 folder, name, moment, held = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4] == "held"
 state.CACHE, state.STATE_FILE = folder, folder / "state.json"
-kernels.PREFIX, kernels.LINK = f"swarmhub-{name}", f"shk-{name}"
-really, commands = kernels.output, 0
+network.PREFIX, network.LINK = f"swarmhub-{name}", f"shk-{name}"
+really, commands = network.output, 0
 
 def output(command, **options):
     global commands
@@ -30,23 +30,27 @@ def output(command, **options):
     return really(command, **options)
 
 if not os.fork():
-    kernels.output = output
-    kernels.make_network(state.State.load())
+    network.output = output
+    network.make(state.State.load())
     os._exit(7)  # it was over before
 print(os.waitstatus_to_exitcode(os.wait()[1]))
 if held:  # a process that nobody knows of keeps the namespace
-    holder = subprocess.Popen(["nsenter", f"--net=/run/netns/{kernels.PREFIX}", "sleep", "60"])
-    kernels._remove_network(state.State.load())
+    lab = state.State.load()
+    holder = subprocess.Popen([*network.inside(lab), "sleep", "60"])
+    network.remove(lab)
 lab = state.State.load()
-kernels.make_network(lab)
-inside = ["nsenter", f"--net=/run/netns/{lab.namespace}", "ip", "-brief", "link", "show", "master", kernels.BRIDGE]
-print(really(inside).split()[0].partition("@")[0])
-print(really(["ip", "-4", "-brief", "address", "show", kernels.LINK]).split()[1:])
+network.make(lab)
+really([*network.inside(lab), "ip", "tuntap", "add", "tap11", "mode", "tap"])  # as far as a killed run got
+for number in (11, 12, 12):
+    network.tap(lab, number)
+members = really([*network.inside(lab), "ip", "-brief", "link", "show", "master", network.BRIDGE]).splitlines()
+print(sorted(line.split()[0].partition("@")[0] for line in members))
+print(really(["ip", "-4", "-brief", "address", "show", network.LINK]).split()[1:])
 if held:
     holder.kill()
     holder.wait()
-kernels._remove_network(lab)
-print(kernels.succeeds(["ip", "link", "show", kernels.LINK]), Path("/run/netns", lab.namespace).exists())
+network.remove(lab)
+print(network.succeeds(["ip", "link", "show", network.LINK]), Path("/run/netns", lab.namespace).exists())
 """
 
 
@@ -64,9 +68,9 @@ def mended(tmp_path: Path, moment: int, held: str = "") -> list[str]:
 
 @pytest.mark.parametrize("moment", range(COMMANDS + 1))
 def test_a_killed_run_leaves_nothing_that_stays(tmp_path: Path, moment: int) -> None:
-    ended, member, address, left = mended(tmp_path, moment)
+    ended, members, address, left = mended(tmp_path, moment)
     assert ended == ("7" if moment == COMMANDS else "0")
-    assert member == "machine"
+    assert members == "['machine', 'tap11', 'tap12']"
     assert address.startswith("['UP', '10.77.")
     assert left == "False False"
 

@@ -1,4 +1,4 @@
-"""Hosts with kernels of their own: user-mode Linux on a bridge in a network namespace of the lab's own.
+"""Hosts with kernels of their own: user-mode Linux.
 
 A host boots on a copy-on-write file, and at each boot runs what lies for it in `.lab/kernel/<name>/given`.
 """
@@ -15,16 +15,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from . import disks
+from . import disks, kernel_network
 from .cards import CARDS_FILE, describe
-from .hosts import KEY, KNOWN_HOSTS, PREFIX, free_subnet, make_key
+from .hosts import KEY, KNOWN_HOSTS, PREFIX, make_key
 from .layouts import Host
-from .run import LabError, output, say, succeeds, wait_until
-from .state import LAB, LAB_ID, State, alive, locked, process_identity, write_private
+from .run import LabError, output, say, wait_until
+from .state import LAB, State, alive, process_identity, write_private
 
 FOLDER = LAB / "kernel"
-BRIDGE = "lab"
-LINK = f"shk-{LAB_ID}"
 UMID = f"umid={PREFIX}-"
 MEMORY = {"managers": "2560M"}  # by group; what others have is DEFAULT_MEMORY
 DEFAULT_MEMORY = "2G"
@@ -48,39 +46,6 @@ install -d /etc/swarmhub-lab
 [ -e {cards_file} ] || cp /run/lab/cards {cards_file}
 if [ -e /run/lab/driver.deb ] && ! [ -e /usr/bin/nvidia-smi ]; then dpkg --install /run/lab/driver.deb; fi
 """
-
-
-def make_network(state: State) -> None:
-    """Make the namespace with its bridge, and this machine's way to it, unless they are there."""
-    # Our end is up once all the rest is right; what a killed run left before that is made anew.
-    if state.subnet and succeeds(["sh", "-c", f"ip -oneline link show {LINK} | grep -q '[<,]UP[,>]'"]):
-        return
-    with locked("network"):
-        state.namespace = PREFIX
-        state.subnet = state.subnet or free_subnet()
-        state.save()
-        _remove_network(state)
-        _add_network(state)
-
-
-def _add_network(state: State) -> None:
-    output(["ip", "netns", "add", state.namespace])
-    output(["ip", "link", "add", LINK, "type", "veth", "peer", "name", "machine", "netns", state.namespace])
-    output(["ip", "address", "add", f"{state.address(1)}/24", "dev", LINK])
-    inside = ["nsenter", f"--net=/run/netns/{state.namespace}", "ip", "link"]
-    output([*inside, "add", BRIDGE, "type", "bridge"])
-    output([*inside, "set", "machine", "master", BRIDGE])
-    for name in ("lo", BRIDGE, "machine"):
-        output([*inside, "set", name, "up"])
-    output(["ip", "link", "set", LINK, "up"])
-
-
-def _remove_network(state: State) -> None:
-    # The link by itself: a namespace goes when the last process in it has gone, and not at once.
-    if succeeds(["ip", "link", "show", LINK]):
-        output(["ip", "link", "delete", LINK])
-    if Path("/run/netns", state.namespace).exists():
-        output(["ip", "netns", "delete", state.namespace])
 
 
 def _processes() -> dict[int, str]:
@@ -140,11 +105,7 @@ def _boot(state: State, host: Host, disk: Path, given: Path) -> str:
     """Start a host's kernel; return which process it is."""
     folder = FOLDER / host.name
     _clear(host.name)
-    tap = f"tap{host.number}"
-    inside = ["nsenter", f"--net=/run/netns/{state.namespace}"]
-    if not succeeds([*inside, "ip", "link", "show", tap]):
-        output([*inside, "ip", "tuntap", "add", tap, "mode", "tap"])
-    output([*inside, "ip", "link", "set", tap, "master", BRIDGE, "up"])
+    tap = kernel_network.tap(state, host.number)
     memory = next((size for group, size in MEMORY.items() if group in host.groups), DEFAULT_MEMORY)
     options = [
         f"mem={memory}", f"{UMID}{host.name}", f"uml_dir={folder / 'umid'}", f"ubd0={folder / 'root.cow'},{disk}",
@@ -160,7 +121,7 @@ def _boot(state: State, host: Host, disk: Path, given: Path) -> str:
         options.append(f"ubd1={data}")
     with (folder / "console.log").open("ab") as log:
         process = subprocess.Popen(
-            [*inside, str(disks.KERNEL), *options],
+            [*kernel_network.inside(state), str(disks.KERNEL), *options],
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             # Its memory is a file, which must not lie on a disk.
             env=os.environ | {"LD_PRELOAD": str(disks.xstate_library()), "TMPDIR": "/dev/shm"},  # noqa: S108
@@ -222,4 +183,4 @@ def remove(state: State) -> None:
     for name in set(_processes().values()):
         _clear(name)
     shutil.rmtree(FOLDER, ignore_errors=True)
-    _remove_network(state)
+    kernel_network.remove(state)
