@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,7 +18,7 @@ from . import disks, kernel_network
 from .cards import CARDS_FILE, describe
 from .hosts import KEY, KNOWN_HOSTS, PREFIX, make_key
 from .layouts import Host
-from .run import LabError, output, say, wait_until
+from .run import LabError, listening, output, say, wait_until
 from .state import LAB, State, alive, process_identity, write_private
 
 FOLDER = LAB / "kernel"
@@ -129,13 +128,6 @@ def _boot(state: State, host: Host, disk: Path, given: Path) -> str:
     return process_identity(process.pid)
 
 
-def listening(address: str, port: int = 22) -> bool:
-    """Whether somebody listens there."""
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex((address, port)) == 0
-
-
 def _refuse_other_disks(layout: tuple[Host, ...], host_disks: Mapping[str, Path]) -> None:
     """A copy-on-write file goes with the disk that it was made on, and with no other."""
     for host in layout:
@@ -173,7 +165,7 @@ def _wait_for(state: State, host: Host) -> None:
     def ready() -> bool:
         if not alive(state.processes[host.name]):
             raise LabError(f"the kernel of {host.name} has ended; the reason is in {log}")
-        return listening(state.address(host.number))
+        return listening(state.address(host.number), 22)
 
     wait_until(ready, f"the boot of {host.name} (see {log})", BOOT_SECONDS)
 
