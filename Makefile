@@ -1,4 +1,4 @@
-# Thin: each target is one command. LAYOUT chooses the lab: default (four hosts) or single.
+# Thin: each target is one command. LAYOUT chooses the lab: default (four hosts), single, or kernel.
 LAYOUT ?= default
 PYTHON := $(shell command -v python3)
 LAB := $(PYTHON) molecule/shared/lab.py
@@ -7,10 +7,11 @@ LAB := $(PYTHON) molecule/shared/lab.py
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lock lab lab-down lint unit integration e2e reset-test verify test test-fast test-long bench
+.PHONY: help venv lock lab lab-kernel lab-down lab-kernel-down lint unit integration e2e e2e-kernel reset-test verify \
+  test test-fast test-long test-long-kernel bench
 
 help: ## Show this help
-	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
 venv: ## Make .venv (all tools) and .venv-hub (the hub image's packages), each when its lock has changed
 	@tests/make_venv .venv requirements.lock
@@ -19,11 +20,16 @@ venv: ## Make .venv (all tools) and .venv-hub (the hub image's packages), each w
 lock: ## Write requirements.lock anew from pyproject.toml; UPGRADE=1 takes the newest versions allowed
 	CUSTOM_COMPILE_COMMAND="make lock" pip-compile --quiet $(if $(UPGRADE),--upgrade) --output-file requirements.lock pyproject.toml
 
-lab: ## Bring a lab cluster up on this machine (LAYOUT=default or LAYOUT=single); needs root
+lab: ## A cluster of containers on this machine (LAYOUT=single: one host alone); needs root
 	$(LAB) up --layout $(LAYOUT)
 
-lab-down: ## Remove all that the lab started
+lab-kernel: ## A cluster of three hosts with kernels of their own, for NFS, IPVS and reboots; needs root
+	$(LAB) up --layout kernel
+
+lab-down: ## Remove all that the lab started, whichever it is
 	$(LAB) down
+
+lab-kernel-down: lab-down ## The same
 
 lint: venv ## ruff, mypy, yamllint, ansible-lint
 	ruff check .
@@ -40,15 +46,18 @@ unit: venv ## Unit tests: no root, no network
 integration: venv ## Our modules against real Docker engines; needs root
 	pytest --numprocesses 4 --dist loadfile tests/integration
 
-test-long: venv ## What takes longer: every moment at which a run is killed, GPU workers over their lives; needs root and a lab that is up
-	pytest -rP -m long tests/integration
-	pytest -rP -m long tests/e2e
-
 bench: venv ## What our swarm modules cost beside community.docker's; needs root
 	python bench/modules.py
 
-e2e: venv ## The lab that is up, seen from outside, with a real browser
-	pytest -rP tests/e2e --ignore tests/e2e/test_reset.py
+# Each lab has tests of its own; those marked `long` stay out unless they are asked for (pyproject.toml).
+CONTAINERS := tests/e2e --ignore tests/e2e/test_kernel.py
+KERNELS := tests/e2e/test_kernel.py
+
+e2e: venv ## The lab of containers that is up, seen from outside, with a real browser
+	pytest -rP $(CONTAINERS) --ignore tests/e2e/test_reset.py
+
+e2e-kernel: venv ## The lab of kernels that is up: what containers cannot show
+	pytest -rP $(KERNELS)
 
 reset-test: venv ## playbooks/reset.yml on the lab that is up, and site.yml after it
 	pytest tests/e2e/test_reset.py
@@ -60,3 +69,10 @@ test: ## All that a change must pass; needs root on Debian; installs what is mis
 	tests/run
 
 test-fast: lint unit ## Lint and unit tests
+
+test-long: venv ## What takes longer: killed runs, GPU workers over their lives; needs root and the lab of containers
+	pytest -rP -m long tests/integration
+	pytest -rP -m long $(CONTAINERS)
+
+test-long-kernel: venv ## What takes longer on the lab of kernels that is up
+	pytest -rP -m long $(KERNELS)

@@ -16,7 +16,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from labkit import disks, engine, hosts, hub_images, images, inventory, kernels, machine, packages, teardown
+from labkit import (
+    disks,
+    engine,
+    hosts,
+    hub_images,
+    images,
+    inventory,
+    kernel_network,
+    kernels,
+    machine,
+    packages,
+    teardown,
+)
 from labkit.layouts import LAYOUTS, Layout
 from labkit.run import LabError, logged, phase, say
 from labkit.state import LAB, REPOSITORY, State, alive
@@ -62,7 +74,7 @@ def _make_kernels(state: State, layout: Layout, mirrors: tuple[str, str]) -> dic
     with phase("disks"):
         found = {host.name: disks.of(state, host, references, mirrors[0]) for host in layout.hosts}
     with phase("network and package server"):
-        kernels.make_network(state)
+        kernel_network.make(state)
         driver = packages.build_repository()
         packages.start_server(state, mirrors)
     with phase("boot"):
@@ -107,13 +119,17 @@ def status() -> None:
         return
     reachable = engine.answers(state)
     say(f"layout {state.layout}, network {state.subnet}, engine {'answers' if reachable else 'does not answer'}")
-    if not LAYOUTS[state.layout].kernels:
-        for host in LAYOUTS[state.layout].hosts:
+    layout = LAYOUTS[state.layout]
+    processes = state.processes | kernels.running()
+    for host in layout.hosts:
+        if layout.kernels:
+            running = "runs" if alive(processes.pop(host.name, "")) else ""
+        else:
             running = engine.docker(
                 state, "ps", "--all", "--filter", f"name=^/{hosts.PREFIX}-{host.name}$", "--format={{.Status}}"
             ) if reachable else ""  # fmt: skip
-            say(f"  {host.name:6} {state.address(host.number):14} {running or 'absent'}")
-    for name, identity in state.processes.items():
+        say(f"  {host.name:6} {state.address(host.number):14} {running or 'absent'}")
+    for name, identity in processes.items():
         say(f"  {name}: {'runs' if alive(identity) else 'gone'}")
 
 

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from . import engine
-from .engine import environment
-from .images import keep, remove_tree, root_archive
+from .images import clear_parts, keep, remove_tree, root_archive
 from .layouts import Host
-from .run import LabError, output
+from .run import output
 from .state import CACHE, State, locked
 
 FOLDER = CACHE / "kernel"
@@ -48,6 +46,7 @@ def of(state: State, host: Host, references: Mapping[str, str], mirror: str) -> 
         if not path.exists():
             FOLDER.mkdir(parents=True, exist_ok=True)
             _prune(name)
+            clear_parts(FOLDER, name)
             _make(state, archive, images, fstab, path)
         # Beside it: a copy-on-write file holds on to the time at which its disk was written.
         path.with_suffix(".used").touch()
@@ -64,7 +63,6 @@ def _prune(name: str) -> None:
 def _make(state: State, archive: Path, references: list[str], fstab: str, path: Path) -> None:
     tree = path.with_name(f".part-{path.stem}")
     packed = path.with_name(f".part-{path.name}")
-    remove_tree(tree)
     tree.mkdir()
     output(["tar", "-C", str(tree), "--numeric-owner", "-xf", str(archive)], timeout=300)
     version = kernel_version()
@@ -73,7 +71,6 @@ def _make(state: State, archive: Path, references: list[str], fstab: str, path: 
     with (tree / "etc/fstab").open("a") as stream:
         stream.write(fstab)
     _load(state, references, tree / "var/lib/docker")
-    packed.unlink(missing_ok=True)
     output(["mke2fs", "-q", "-F", "-t", "ext4", "-d", str(tree), str(packed), SIZE], timeout=300)
     remove_tree(tree)
     keep(packed, path)
@@ -82,15 +79,8 @@ def _make(state: State, archive: Path, references: list[str], fstab: str, path: 
 def _load(state: State, references: list[str], data: Path) -> None:
     """Hand images to an engine that works on the tree for that moment; of what it leaves, only the images stay."""
     with engine.passing(data) as docker_host:
-        save = subprocess.Popen(
-            ["docker", "save", *references], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment(state)
-        )
-        load = subprocess.run(
-            ["docker", "--host", docker_host, "load", "--quiet"],
-            stdin=save.stdout, capture_output=True, text=True, timeout=600, check=False,
-        )  # fmt: skip
-        if load.returncode or save.wait(60):
-            raise LabError(f"the images cannot be handed over: {load.stderr.strip()}")
+        pipe = 'docker --host "$0" save "${@:2}" | docker --host "$1" load --quiet'
+        output(["bash", "-o", "pipefail", "-c", pipe, state.docker_host, docker_host, *references], timeout=600)
     for path in data.iterdir():
         if path.name not in ("image", "overlay2"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -24,18 +24,22 @@ def _answers(docker_host: str) -> bool:
     return succeeds(["docker", "--host", docker_host, "version"], timeout=15)
 
 
-def _spawn(folder: Path, data: Path, *options: str) -> subprocess.Popen[bytes]:
-    """Start an engine whose socket and log lie in a folder, and wait for it."""
-    docker_host = f"unix://{folder / 'docker.sock'}"
+def _spawn(folder: Path, data: Path, *options: str, before: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+    """Start an engine whose socket and log lie in a folder; what stands before its command starts it."""
     pidfile = folder / "docker.pid"
     pidfile.unlink(missing_ok=True)  # of an engine that was killed: its number may be somebody else's by now
     with (folder / "engine.log").open("ab") as log:
-        process = subprocess.Popen(
-            ["dockerd", f"--host={docker_host}", f"--data-root={data}", f"--exec-root={folder / 'exec'}",
-             f"--pidfile={pidfile}", "--bridge=none", "--containerd-namespace=swarmhub-lab",
-             "--containerd-plugins-namespace=swarmhub-lab-plugins", *options],
+        return subprocess.Popen(
+            [*before, "dockerd", f"--host=unix://{folder / 'docker.sock'}", f"--data-root={data}",
+             f"--exec-root={folder / 'exec'}", f"--pidfile={pidfile}", "--bridge=none",
+             "--containerd-namespace=swarmhub-lab", "--containerd-plugins-namespace=swarmhub-lab-plugins", *options],
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
+
+
+def _wait_for(process: subprocess.Popen[bytes], folder: Path) -> str:
+    """Wait until an engine answers; return its address."""
+    docker_host = f"unix://{folder / 'docker.sock'}"
 
     def ready() -> bool:
         if process.poll() is not None:
@@ -43,7 +47,7 @@ def _spawn(folder: Path, data: Path, *options: str) -> subprocess.Popen[bytes]:
         return _answers(docker_host)
 
     wait_until(ready, "the start of the lab's engine", 60)
-    return process
+    return docker_host
 
 
 def _start_ours() -> None:
@@ -53,19 +57,22 @@ def _start_ours() -> None:
     if len(str(FOLDER)) > 70:
         raise LabError(f"{FOLDER} is too long a path for an engine's sockets: set SWARMHUB_CACHE to a shorter one")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    IDENTITY.write_text(process_identity(_spawn(FOLDER, FOLDER / "data").pid))
+    process = _spawn(FOLDER, FOLDER / "data")
+    IDENTITY.write_text(process_identity(process.pid))
+    _wait_for(process, FOLDER)
 
 
 @contextmanager
 def passing(data: Path) -> Iterator[str]:
-    """Run an engine for a moment on a folder of images and layers; give its address."""
+    """Run an engine for a moment on a folder of images and layers; give its address. It does not outlive this run."""
     with tempfile.TemporaryDirectory(prefix="swarmhub-") as work:
-        process = _spawn(Path(work), data, "--iptables=false", "--storage-driver=overlay2")
+        options = ("--iptables=false", "--storage-driver=overlay2")
+        process = _spawn(Path(work), data, *options, before=("setpriv", "--pdeathsig", "TERM"))
         try:
-            yield f"unix://{work}/docker.sock"
+            yield _wait_for(process, Path(work))
         finally:
-            process.terminate()
-            process.wait(60)
+            end_process(process_identity(process.pid), "the engine of a moment")
+            process.wait()
 
 
 def start(state: State) -> None:
@@ -74,11 +81,13 @@ def start(state: State) -> None:
         if _answers(DEFAULT):
             state.docker_host = DEFAULT
         else:
+            # Noted first: what a killed run has started is `down`'s to stop.
+            state.docker_host = OURS
+            state.save()
             with locked("engine"):
                 USERS.mkdir(parents=True, exist_ok=True)
                 (USERS / LAB_ID).write_text(str(LAB))
                 _start_ours()
-            state.docker_host = OURS
         state.save()
     whose = "our own" if state.docker_host == OURS else "the machine's own"
     say(f"    {whose} engine at {state.docker_host}")

@@ -13,7 +13,7 @@ from .engine import docker
 from .layouts import Host
 from .machine import nameservers
 from .run import LabError, output, say, wait_until
-from .state import LAB, LAB_ID, State, write_private
+from .state import LAB, LAB_ID, State, locked, write_private
 
 KEY = LAB / "ssh_key"
 KNOWN_HOSTS = LAB / "known_hosts"
@@ -58,20 +58,23 @@ def make_network(state: State) -> None:
         state.subnet = docker(state, "network", "inspect", "--format={{(index .IPAM.Config 0).Subnet}}", existing)
         state.save()
         return
-    state.subnet = free_subnet()
-    state.save()
-    state.network = docker(
-        state, "network", "create", f"--subnet={state.subnet}", f"--gateway={state.address(1)}", f"--label={LABEL}",
-        f"--opt=com.docker.network.bridge.name=shl-{LAB_ID}", PREFIX,
-    )  # fmt: skip
+    with locked("network"):
+        state.subnet = free_subnet()
+        state.save()
+        state.network = docker(
+            state, "network", "create", f"--subnet={state.subnet}", f"--gateway={state.address(1)}", f"--label={LABEL}",
+            f"--opt=com.docker.network.bridge.name=shl-{LAB_ID}", PREFIX,
+        )  # fmt: skip
     state.save()
 
 
-def make_key() -> str:
-    """The public half of the key with which the lab's hosts are reached."""
-    if not KEY.exists():
-        output(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "swarmhub lab", "-f", str(KEY)])
-    return KEY.with_suffix(".pub").read_text().strip()
+def make_key(path: Path, comment: str) -> str:
+    """Make an SSH key unless it is there; return its public half, which is written last."""
+    public = path.with_suffix(".pub")
+    if not public.exists():
+        path.unlink(missing_ok=True)
+        output(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)])
+    return public.read_text().strip()
 
 
 def _cgroup_options() -> list[str]:
@@ -142,7 +145,7 @@ def _install_driver(state: State, container: str, package: Path) -> None:
 
 def make(state: State, layout: tuple[Host, ...], image: str, slim: Path, driver: Path) -> None:
     """Start all hosts that are not there yet, set them up and write known_hosts."""
-    public_key = make_key()
+    public_key = make_key(KEY, "swarmhub lab")
     state.sudo_password = state.sudo_password or secrets.token_urlsafe(12)
     state.save()
     new: list[Host] = []

@@ -13,7 +13,7 @@ from . import machine
 from .engine import docker, environment
 from .images import import_image
 from .run import logged
-from .state import LAB, REPOSITORY, State
+from .state import LAB, REPOSITORY, State, locked
 
 NAMES = ("hub", "proxy", "notebook")
 # Nobody listens there: the images are on the hosts already, and whoever asks for them is told so at once.
@@ -35,6 +35,21 @@ def _reference(name: str, arguments: dict[str, str], certificates: list[Path]) -
     return f"{REGISTRY}/{name}:{digest.hexdigest()[:16]}"
 
 
+def _build(state: State, name: str, reference: str, arguments: dict[str, str], certificates: list[Path]) -> None:
+    with tempfile.TemporaryDirectory(prefix="swarmhub-") as work:
+        context = Path(work, name)
+        shutil.copytree(REPOSITORY / "images" / name, context, ignore=shutil.ignore_patterns("__pycache__"))
+        for path in certificates:
+            shutil.copy(path, context / "ca")
+        given = [f"--build-arg={key}={value}" for key, value in arguments.items()]
+        logged(
+            ["docker", "build", "--network=host", f"--tag={reference}", *given, str(context)],
+            LAB / f"{name}-build.log",
+            timeout=900,
+            env=environment(state),
+        )
+
+
 def build(state: State, slim: Path, mirror: str) -> dict[str, str]:
     """Build the images that the lab's engine lacks, as role hub_images would; return their references by name."""
     arguments = {
@@ -46,19 +61,8 @@ def build(state: State, slim: Path, mirror: str) -> dict[str, str]:
     certificates = machine.extra_certificates()
     references = {name: _reference(name, arguments, certificates) for name in NAMES}
     for name, reference in references.items():
-        if docker(state, "image", "ls", "--quiet", reference):
-            continue
-        import_image(state, slim)
-        with tempfile.TemporaryDirectory(prefix="swarmhub-") as work:
-            context = Path(work, name)
-            shutil.copytree(REPOSITORY / "images" / name, context, ignore=shutil.ignore_patterns("__pycache__"))
-            for path in certificates:
-                shutil.copy(path, context / "ca")
-            given = [f"--build-arg={key}={value}" for key, value in arguments.items()]
-            logged(
-                ["docker", "build", "--network=host", f"--tag={reference}", *given, str(context)],
-                LAB / f"{name}-build.log",
-                timeout=900,
-                env=environment(state),
-            )
+        with locked(f"image-{name}"):
+            if not docker(state, "image", "ls", "--quiet", reference):
+                import_image(state, slim)
+                _build(state, name, reference, arguments, certificates)
     return references

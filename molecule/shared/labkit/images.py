@@ -124,10 +124,15 @@ def keep(packed: Path, target: Path) -> None:
     packed.replace(target)
 
 
+def clear_parts(folder: Path, name: str) -> None:
+    """Remove what killed runs left half made of anything with this name; the caller holds the lock of the name."""
+    for part in folder.glob(f".part-{name}-*"):
+        remove_tree(part) if part.is_dir() else part.unlink()
+
+
 def _make(recipe: Recipe, mirror: str, archive: Path) -> None:
     tree = archive.with_name(f".part-{archive.stem}")
     packed = archive.with_name(f".part-{archive.name}")
-    remove_tree(tree)
     # A mount namespace of its own: whatever debootstrap mounts goes away with it, however it ends.
     logged(
         ["unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={','.join(recipe.packages)}",
@@ -154,6 +159,7 @@ def root_archive(kind: str, mirror: str) -> Path:
     with locked(f"base-{kind}"):
         if not archive.exists():
             archive.parent.mkdir(parents=True, exist_ok=True)
+            clear_parts(archive.parent, kind)
             _make(recipe, mirror, archive)
     return archive
 

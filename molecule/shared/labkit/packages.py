@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,7 +11,7 @@ from email.utils import formatdate
 from pathlib import Path
 
 from . import stand_ins
-from .run import LabError, output, wait_until
+from .run import LabError, listening, output, wait_until
 from .state import CACHE, LAB, State, alive, process_identity
 
 REPOSITORY = LAB / "packages"
@@ -57,12 +56,6 @@ def url(state: State, name: str) -> str:
     return f"http://{state.address(1)}:{PORT}/{name}"
 
 
-def _listening(address: str) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(2)
-        return probe.connect_ex((address, PORT)) == 0
-
-
 def start_server(state: State, mirrors: tuple[str, str]) -> None:
     """Start the package server on the lab's gateway unless it runs."""
     if alive(state.processes.get("package server", "")):
@@ -86,6 +79,6 @@ def start_server(state: State, mirrors: tuple[str, str]) -> None:
     def ready() -> bool:
         if process.poll() is not None:
             raise LabError(f"the package server ended at once; the reason is in {log}")
-        return _listening(address)
+        return listening(address, PORT)
 
     wait_until(ready, "the start of the package server", 20, 0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
@@ -74,6 +75,13 @@ def succeeds(command: Sequence[str], timeout: float = 60) -> bool:
         )
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return False
+
+
+def listening(address: str, port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        return probe.connect_ex((address, port)) == 0
 
 
 def wait_until(ready: Callable[[], bool], what: str, timeout: float, every: float = 0.5) -> None:

@@ -55,7 +55,7 @@ def down() -> None:
         elif state.network:
             raise LabError(f"the engine at {state.docker_host} does not answer: start it, then run this again")
     with phase("processes"):
-        for name, identity in state.processes.items():
+        for name, identity in (state.processes | kernels.running()).items():
             end_process(identity, name)
         if state.namespace:
             kernels.remove(state)

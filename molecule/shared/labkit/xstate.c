@@ -2,8 +2,9 @@
  * Loaded into user-mode Linux 6.1 (LD_PRELOAD), which mends two things there.
  *
  * Its registers of a guest's process have room for 2696 bytes of XSAVE state (arch/x86/um/shared/sysdep/ptrace_64.h).
- * A processor with AMX has 11 kB, and a machine's kernel takes the whole of it or nothing (arch/x86/kernel/fpu/regset.c,
- * xstateregs_set: EFAULT). So the whole is handed over, with the tiles at rest: a guest cannot ask for them anyway.
+ * A processor with AMX has 11 kB, and a machine's kernel gives the beginning of it but takes the whole or nothing
+ * (arch/x86/kernel/fpu/regset.c, xstateregs_set: EFAULT). So the whole is handed over, with the tiles at rest: a guest
+ * cannot ask for them anyway.
  *
  * At a reboot it executes itself anew with all its files open, the network's tap among them, which is then busy.
  */
@@ -31,12 +32,11 @@ __attribute__((constructor)) static void close_what_an_exec_left_open(void)
 long ptrace(enum __ptrace_request request, ...)
 {
 	static long (*next)(int, ...);
-	struct iovec *given, all = {whole, sizeof(whole)};
+	struct iovec *given, all = {whole, 0};
 	uint64_t used;
 	va_list arguments;
 	void *address, *data;
 	pid_t pid;
-	long result;
 
 	va_start(arguments, request);
 	pid = va_arg(arguments, pid_t);
@@ -45,20 +45,16 @@ long ptrace(enum __ptrace_request request, ...)
 	va_end(arguments);
 	if (!next)
 		next = (long (*)(int, ...))dlsym(RTLD_NEXT, "ptrace");
-	if ((request != PTRACE_GETREGSET && request != PTRACE_SETREGSET) || (unsigned long)address != NT_X86_XSTATE)
+	if (request != PTRACE_SETREGSET || (unsigned long)address != NT_X86_XSTATE)
 		return next(request, pid, address, data);
 
-	given = data;
-	if (request == PTRACE_GETREGSET) {
-		result = next(request, pid, address, &all);
-		if (result < 0)
-			return result;
+	if (!whole_size) {
+		all.iov_len = sizeof(whole);
+		if (next(PTRACE_GETREGSET, pid, address, &all) < 0)
+			return -1;
 		whole_size = all.iov_len;
-		if (given->iov_len > whole_size)
-			given->iov_len = whole_size;
-		memcpy(given->iov_base, whole, given->iov_len);
-		return result;
 	}
+	given = data;
 	if (given->iov_len >= whole_size)
 		return next(request, pid, address, data);
 	memset(whole, 0, whole_size);
