@@ -61,14 +61,16 @@ def _file_reasons(entry: Owned, found: State | None) -> list[str]:
         return ["present"] if found else []
     if not found:
         return ["missing"]
+    owner, group = str(entry.get("owner", "root")), str(entry.get("group", "root"))
+    # A number is that of the account, whatever its name is on this host.
     reasons = [
-        f"{key} {found[key]}, not {wanted}"
-        for key, wanted in (
-            ("owner", str(entry.get("owner", "root"))),
-            ("group", str(entry.get("group", "root"))),
-            ("mode", str(entry["mode"])),
+        f"{key} {actual}, not {wanted}"
+        for key, wanted, actual in (
+            ("owner", owner, str(found["uid"]) if owner.isdigit() else found["owner"]),
+            ("group", group, str(found["gid"]) if group.isdigit() else found["group"]),
+            ("mode", str(entry["mode"]), found["mode"]),
         )
-        if found[key] != wanted
+        if actual != wanted
     ]
     if "content" in entry and found["sha256"] != hashlib.sha256(str(entry["content"]).encode()).hexdigest():
         reasons.append("content differs" + (f" ({entry['because']})" if entry.get("because") else ""))

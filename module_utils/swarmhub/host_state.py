@@ -87,6 +87,8 @@ def group_name(gid: int) -> str:
 def files(paths: list[str]) -> Facts:
     """Return for each path its type, owner, group, mode, modification time and sha256; ``None`` where it is missing.
 
+    Owner and group both by name and by number (``uid``, ``gid``): either may be asked for.
+
     A path may be a pattern (glob); then what it matches is returned.
     """
     found: Facts = {}
@@ -102,6 +104,8 @@ def files(paths: list[str]) -> Facts:
             "type": "directory" if directory else "file",
             "owner": owner_name(status.st_uid),
             "group": group_name(status.st_gid),
+            "uid": status.st_uid,
+            "gid": status.st_gid,
             "mode": f"{stat.S_IMODE(status.st_mode):04o}",
             "mtime": status.st_mtime,
             "sha256": None if directory else hashlib.sha256(Path(path).read_bytes()).hexdigest(),

@@ -82,6 +82,22 @@ def test_each_kind_of_difference_is_found_alone() -> None:
         assert list(found(state)[kind]) == [name]
 
 
+def test_a_number_is_compared_with_the_number_and_a_name_with_the_name() -> None:
+    account = {"owner": "ops", "group": "users", "uid": 1000, "gid": 100}
+    for owner, group, reason in (
+        ("1000", "users", ""),
+        (1000, 100, ""),
+        ("ops", "100", ""),
+        ("1001", "users", "owner 1000, not 1001"),
+        ("ops", "1000", "group 100, not 1000"),
+        ("root", "users", "owner ops, not root"),
+    ):
+        folder = {"path": "/srv/homes", "mode": "0755", "owner": owner, "group": group}
+        state = {**right(), "files": {"/srv/homes": {"type": "directory", "mode": "0755", "sha256": None, **account}}}
+        expected = {"directories": {"/srv/homes": reason}} if reason else {}
+        assert found(state, {"engine": {"directories": [folder]}}) == expected
+
+
 def test_a_new_content_may_tell_why() -> None:
     state = right()
     state["files"]["/etc/docker/daemon.json"]["sha256"] = "x"

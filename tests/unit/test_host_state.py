@@ -42,6 +42,8 @@ def test_a_look_finds_what_is_there_and_names_what_is_not(tmp_path: Path) -> Non
     assert list(state["packages"]) == ["dpkg"]
     assert state["files"][str(here)]["sha256"] == hashlib.sha256(b"content").hexdigest()
     assert state["files"][str(here)]["mode"] == "0640"
+    status = here.stat()
+    assert (state["files"][str(here)]["uid"], state["files"][str(here)]["gid"]) == (status.st_uid, status.st_gid)
     assert state["files"][str(tmp_path)]["type"] == "directory"
     assert state["files"][str(tmp_path / "missing")] is None
     assert state["sysctls"]["net.ipv4.ip_forward"] in ("0", "1")
