@@ -29,7 +29,6 @@ cluster_cidrs: [{subnet}]
 
 host_package_mirror: {debian}
 host_package_security_mirror: {security}
-host_extra_ca_certificates: {certificates}
 # Containers share the clock of their machine, and user-mode Linux takes its own from there.
 host_time_sync: false
 
@@ -59,6 +58,7 @@ hub_homes_path: {homes}
 hub_images_base_archive: {base_archive}
 hub_images_pip_index_url: {pip}
 hub_images_npm_registry: {npm}
+host_extra_ca_certificates: {certificates}
 """
 KERNELS = """\
 # The images are on the hosts' disks.
