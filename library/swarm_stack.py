@@ -43,11 +43,7 @@ options:
       - C(deploy) - C(mode) (replicated, global), C(replicas), C(endpoint_mode), C(labels), C(placement), C(resources),
         C(restart_policy) (without C(max_attempts), or with 0, there is no limit), C(update_config), C(rollback_config).
       - C(version), C(container_name), C(expose) and C(depends_on) have no effect on a swarm and give a warning. Keys
-        that begin with C(x-) are comments, but for the two below. Any other key is refused by its path.
-      - C(x-config-from) of a network names a config-only network, which every node that the services may run on is to
-        have (C(docker network create --config-only)). The network is then one of these nodes' own, of C(driver) bridge
-        say, with the options and addresses of that config. The engine allows no labels on it, so that it is known by
-        its name alone, and stays with O(state=absent).
+        that begin with C(x-) are comments, but for the one below. Any other key is refused by its path.
       - C(x-cure) of a network is added to the error when the network would have to be made anew.
     type: dict
   environment:

@@ -134,7 +134,6 @@ def _network(stack: str, key: str, section: Section, labels: dict[str, str]) -> 
         gateway = pool.text("gateway", gateway)
         pool.close()
     ipam.close()
-    config_from = section.extension("x-config-from")
     spec = NetworkSpec(
         name=name,
         driver=section.text("driver", "overlay"),
@@ -143,9 +142,7 @@ def _network(stack: str, key: str, section: Section, labels: dict[str, str]) -> 
         driver_opts=section.labels("driver_opts"),
         subnets=tuple(subnets),
         gateway=gateway,
-        # The engine allows no labels beside a config: such a network is known by its name alone.
-        labels={**section.labels(), **({} if config_from else labels)},
-        config_from=config_from,
+        labels={**section.labels(), **labels},
         cure=section.extension("x-cure"),
     )
     section.close()

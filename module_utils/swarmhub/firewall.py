@@ -29,7 +29,7 @@ def restore_file(site: Mapping[str, t.Any], family: int) -> str:
     Args:
         site: ``cidrs``, which hold every host; ``containers``, whether containers run here, and if so ``pool``, out of
             which the engine's bridges take their networks, ``servers``, further hosts that they are kept off (names
-            have no effect), ``database_port``, and ``egress``, the bridge through which alone it is reached;
+            have no effect), ``database_port``, and ``egress``, the bridge through which alone it is reached, if any;
             ``encrypted``, whether hosts talk ESP among themselves.
         family: 4 or 6.
     """
@@ -53,14 +53,14 @@ def restore_file(site: Mapping[str, t.Any], family: int) -> str:
 def _containers(site: Mapping[str, t.Any], family: int) -> list[str]:
     """Keep containers off the ports of their own host (INPUT) and of all others (FORWARD)."""
     database = int(site["database_port"])
-    sources = [f"-i {ENGINE_BRIDGES}", f"-i {site['egress']}"]
+    sources = [f"-i {ENGINE_BRIDGES}"]
     sources += [f"-s {pool}" for pool in _networks([site["pool"]], family)]
     tcp = dict.fromkeys((*ADMINISTRATION_TCP, *CLUSTER_TCP, database))
     return [
         "-A SWARMHUB-FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
         *(
             f"-A SWARMHUB-{chain} -i {site['egress']} -p tcp -m tcp --dport {database} -j RETURN"
-            for chain in ("INPUT", "FORWARD")
+            for chain in (("INPUT", "FORWARD") if site["egress"] else ())
         ),
         *(f"-A SWARMHUB-INPUT {source} -j SWARMHUB-REFUSE" for source in sources),
         *(f"-A SWARMHUB-FORWARD {source} -j SWARMHUB-HOSTS" for source in sources),

@@ -195,7 +195,6 @@ def engine() -> tuple[Facts | None, str]:
         notebooks = local.request("GET", "/containers/json?filters=" + quote(json.dumps({"label": ["swarmhub.user"]})))
         standing = Standing.read(local)
         info = local.request("GET", "/info")
-        networks = local.request("GET", "/networks")
     except EngineError as error:
         return None, str(error)
     cluster = info["Swarm"].get("Cluster") or {}
@@ -204,7 +203,6 @@ def engine() -> tuple[Facts | None, str]:
         "images": sorted(images),
         "notebooks": len(notebooks),
         "advertised": named_resources(info),
-        "config_networks": {net["Name"]: net.get("Options") or {} for net in networks if net.get("ConfigOnly")},
         "swarm": {
             "state": standing.state,
             "node_id": standing.node_id,

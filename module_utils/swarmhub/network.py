@@ -37,9 +37,6 @@ class NetworkSpec:
     subnets: tuple[str, ...] = ()
     gateway: str = ""
     labels: dict[str, str] = dataclasses.field(default_factory=dict)
-    #: Name of the config-only network (docker network create --config-only) whose options and addresses a network
-    #: that lies within each node, such as one of driver bridge, has there.
-    config_from: str = ""
     #: What to do when the network would have to be made anew.
     cure: str = ""
 
@@ -51,10 +48,6 @@ class NetworkSpec:
             raise NetworkError(f"network {self.name}: {error}") from error
         if self.gateway and len(self.subnets) != 1:
             raise NetworkError(f"network {self.name}: a gateway needs exactly one subnet")
-        if self.config_from and (self.subnets or self.driver_opts or self.labels):
-            raise NetworkError(
-                f"network {self.name}: with a config ({self.config_from}) it can have no addresses, options or labels"
-            )
 
     def readable(self) -> dict[str, t.Any]:
         """The spec as a person reads it in a diff."""
@@ -70,7 +63,6 @@ class NetworkSpec:
             "subnets": sorted(self.subnets),
             "gateway": self.gateway,
             "labels": labels,
-            "config_from": self.config_from,
         }
 
     def differences(self, live: Live) -> dict[str, tuple[t.Any, t.Any]]:
@@ -80,12 +72,9 @@ class NetworkSpec:
             "driver": live["Driver"],
             "attachable": live.get("Attachable", False),
             "internal": live.get("Internal", False),
-            "config_from": (live.get("ConfigFrom") or {}).get("Network", ""),
+            "driver_opts": {key: text for key, text in (live.get("Options") or {}).items() if key != _VXLAN_OPTION},
             "labels": {key: text for key, text in (live.get("Labels") or {}).items() if key != STACK_LABEL},
         }
-        if not self.config_from:
-            options = live.get("Options") or {}
-            now["driver_opts"] = {key: text for key, text in options.items() if key != _VXLAN_OPTION}
         if self.subnets:
             now["subnets"] = sorted(block["Subnet"] for block in blocks)
         if self.gateway:
@@ -178,11 +167,7 @@ def create(engine: Engine, spec: NetworkSpec, clock: t.Any = time) -> str:
     }
     if pool:
         body["IPAM"] = {"Driver": "default", "Config": pool}
-    if spec.config_from:
-        body["ConfigFrom"] = {"Network": spec.config_from}
     identity: str = engine.request("POST", "/networks/create", body=body)["Id"]
-    if spec.config_from:
-        return identity  # each node gives it addresses when it is used there
     deadline = clock.monotonic() + _ALLOCATION_SECONDS
     while clock.monotonic() < deadline:
         if engine.request("GET", f"/networks/{identity}")["IPAM"].get("Config"):

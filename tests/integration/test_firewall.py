@@ -27,7 +27,7 @@ SITE = {
     "pool": POOL,
     "servers": ["10.123.0.41", "a-name.example"],
     "database_port": 5432,
-    "egress": "swarmhub-egress",
+    "egress": "docker_gwbridge",
     "encrypted": True,
 }
 TCP, UDP = [22, 2377, 5432, 2049, 5000, 8000], [4789, 111]
@@ -156,7 +156,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, empty_image: Path) -> t.It
         stack.enter_context(serving(host.namespace))
         host.docker("import", str(empty_image), "empty:1")
         host.docker("network", "create", "made-here")
-        host.docker("network", "create", "--opt=com.docker.network.bridge.name=swarmhub-egress", "egress")
+        host.docker("network", "create", "--opt=com.docker.network.bridge.name=docker_gwbridge", "egress")
         yield host.guarded
 
 

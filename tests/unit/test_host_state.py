@@ -86,9 +86,9 @@ def test_a_kernels_parts_are_found_built_in_loaded_or_as_modules(tmp_path: Path,
 def test_each_address_has_the_mtu_of_its_interface(monkeypatch: t.Any) -> None:
     links = [
         {"ifname": "eth0", "mtu": 1450, "addr_info": [{"local": "10.0.0.5", "prefixlen": 24}]},
-        {"ifname": "swarmhub-egress", "mtu": 1500, "addr_info": [{"local": "172.30.1.1", "prefixlen": 24}]},
+        {"ifname": "docker0", "mtu": 1500, "addr_info": [{"local": "172.30.1.1", "prefixlen": 24}]},
     ]
-    routes = [{"dst": "10.0.0.0/24", "dev": "eth0"}, {"dst": "172.30.1.0/24", "dev": "swarmhub-egress"}]
+    routes = [{"dst": "10.0.0.0/24", "dev": "eth0"}, {"dst": "172.30.1.0/24", "dev": "docker0"}]
     monkeypatch.setattr(host_state, "run", lambda *command: json.dumps(links if "address" in command else routes))
     assert host_state.addresses() == ({"10.0.0.5/24": 1450}, ["10.0.0.0/24"])
 

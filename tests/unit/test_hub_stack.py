@@ -38,15 +38,6 @@ def services(stack: Stack) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
     return stack.services["swarmhub_proxy"], stack.services["swarmhub_hub"]
 
 
-def test_the_hub_alone_is_on_its_way_out(stacks: dict[str, Stack]) -> None:
-    for stack in stacks.values():
-        proxy, hub = ({net["Target"] for net in each["TaskTemplate"]["Networks"]} for each in services(stack))
-        assert hub - proxy == {"swarmhub-egress"}
-        egress = stack.networks["swarmhub-egress"]
-        assert egress
-        assert (egress.driver, egress.config_from) == ("bridge", "swarmhub-egress-config")
-
-
 def test_the_proxy_is_published_on_one_manager_or_through_the_mesh(stacks: dict[str, Stack]) -> None:
     for name, mode, published, place in (
         ("plain", "dnsrr", "host", "node.id==node1"),

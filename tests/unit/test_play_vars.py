@@ -177,6 +177,7 @@ def test_shared_folders_are_made_and_exported(rendered: dict[str, t.Any]) -> Non
     owned = rendered["storing"]["nfs_server"]
     assert [each["path"] for each in owned["directories"]] == [
         "/etc/exports.d",
+        "/etc/systemd/system/nfs-server.service.d",
         "/srv/swarmhub/shared",
         "/srv/swarmhub/homes",
         "/srv/swarmhub/shared/data",
@@ -191,7 +192,7 @@ def test_shared_folders_are_made_and_exported(rendered: dict[str, t.Any]) -> Non
 def test_a_quota_comes_with_its_script_and_units_and_goes_with_them(rendered: dict[str, t.Any]) -> None:
     names = {"swarmhub-homes-quota.path", "swarmhub-homes-quota.timer"}
     for name, found in rendered.items():
-        files = {file["path"]: file for file in found["nfs_server"]["files"][2:]}
+        files = {file["path"]: file for file in found["nfs_server"]["files"][2:-1]}
         assert len(files) == 4
         assert {bool(file.get("absent")) for file in files.values()} == {name != "limited"}
         units = {unit["name"] for unit in found["nfs_server"]["units"]} - {"nfs-server.service"}

@@ -153,32 +153,8 @@ def test_module(swarm, monkeypatch, capsys):
     }
 
 
-BRIDGE = NetworkSpec("out", driver="bridge", config_from="out-config", cure="take the stack down first")
-
-
-def test_a_network_of_each_nodes_own_waits_for_no_addresses_and_is_left_alone(swarm):
-    assert made(swarm, BRIDGE).changed
-    live = next(iter(swarm.networks.values()))
-    assert (live["ConfigFrom"], live["IPAM"]["Config"]) == ({"Network": "out-config"}, [])
-    # Where a task runs on it, the engine shows what the node made of it.
-    live |= {
-        "Options": {"com.docker.network.bridge.name": "out"},
-        "IPAM": {"Config": [{"Subnet": "172.30.1.0/24"}]},
-    }
-    assert not settle(swarm, BRIDGE, clock=swarm).changed
-    assert swarm.writes == []
-
-
-def test_another_config_is_a_difference_and_the_error_ends_with_the_cure(swarm):
-    made(swarm, BRIDGE)
-    other = dataclasses.replace(BRIDGE, config_from="other")
-    with pytest.raises(
-        NetworkError, match=r"config_from is 'out-config', wanted 'other'.*; take the stack down first$"
-    ):
-        settle(swarm, other, clock=swarm)
-
-
-@pytest.mark.parametrize("field", [{"labels": {"a": "b"}}, {"driver_opts": {"a": "b"}}, {"subnets": ("10.0.0.0/24",)}])
-def test_beside_a_config_the_engine_allows_nothing_of_ones_own(field):
-    with pytest.raises(NetworkError, match="no addresses, options or labels"):
-        dataclasses.replace(BRIDGE, **field)
+def test_the_error_of_a_network_that_differs_ends_with_the_cure(swarm):
+    wanted = NetworkSpec("hub", cure="take the stack down first")
+    made(swarm, wanted)
+    with pytest.raises(NetworkError, match=r"take the stack down first$"):
+        settle(swarm, dataclasses.replace(wanted, driver_opts={"encrypted": ""}), clock=swarm)

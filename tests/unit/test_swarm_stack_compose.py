@@ -280,10 +280,10 @@ def test_what_is_wrong_at_the_top_is_refused_by_name(compose, values, message):
         stack(compose, secrets=values)
 
 
-def test_two_extension_keys_of_a_network_are_none():
-    own = {"driver": "bridge", "x-config-from": "out-config", "x-cure": "do this", "x-other": ["a comment"]}
+def test_what_would_mend_a_network_is_told_by_an_extension_key():
+    own = {"x-cure": "do this", "x-other": ["a comment"]}
     spec = stack({"services": {"a": {"image": "i", "networks": ["out"]}}, "networks": {"out": own}}).networks["web_out"]
-    assert (spec.driver, spec.config_from, spec.cure, spec.labels) == ("bridge", "out-config", "do this", {})
+    assert spec.cure == "do this"
 
 
 def test_extension_keys_are_comments():
