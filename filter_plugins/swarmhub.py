@@ -75,6 +75,14 @@ def ca_files(paths: Iterable[str], directory: str) -> list[File]:
     ]
 
 
+def secret_files(values: Mapping[str, str], directory: str) -> list[File]:
+    """Return the files that keep the secrets ``{name: value}`` in a manager's ``directory``."""
+    return [
+        {"path": f"{directory}/{name}", "content": value, "mode": "0600", "secret": True}
+        for name, value in sorted(values.items())
+    ]
+
+
 def docker_config(auths: Iterable[Mapping[str, str]]) -> str:
     """Return the text of a Docker client's config.json with these credentials."""
     return json.dumps(
@@ -175,6 +183,7 @@ class FilterModule:
             "swarmhub_probe_profiles": probe_nodes.probe_profiles,
             "swarmhub_probe_table": probe_report.table,
             "swarmhub_role_file": lambda path: (PROJECT / "roles" / path).read_text(),
+            "swarmhub_secret_files": secret_files,
             "swarmhub_secrets_mismatch": lambda values, directory, kept: secrets.mismatch(
                 Path(directory), values, kept
             ),

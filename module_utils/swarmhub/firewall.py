@@ -18,6 +18,8 @@ CLUSTER_UDP = (7946, 4789, 2049, 111, 20048)
 ADMINISTRATION_TCP = (22, 2375, 2376)
 # docker0 and docker_gwbridge; other bridges of an engine are known by the addresses that they are given.
 ENGINE_BRIDGES = "docker+"
+# The hub's way out: of all services it alone is on the engine's own network (role hub_stack).
+HUB_BRIDGE = "docker0"
 
 # What comes in for this host, what passes through it; hosts, and ports, that containers are kept off.
 CHAINS = ("INPUT", "FORWARD", "HOSTS", "REFUSE")
@@ -29,7 +31,7 @@ def restore_file(site: Mapping[str, t.Any], family: int) -> str:
     Args:
         site: ``cidrs``, which hold every host; ``containers``, whether containers run here, and if so ``pool``, out of
             which the engine's bridges take their networks, ``servers``, further hosts that they are kept off (names
-            have no effect), ``database_port``, and ``egress``, the bridge through which alone it is reached, if any;
+            have no effect), ``database_port``, and whether the ``hub`` may run here, which alone reaches it;
             ``encrypted``, whether hosts talk ESP among themselves.
         family: 4 or 6.
     """
@@ -59,8 +61,8 @@ def _containers(site: Mapping[str, t.Any], family: int) -> list[str]:
     return [
         "-A SWARMHUB-FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
         *(
-            f"-A SWARMHUB-{chain} -i {site['egress']} -p tcp -m tcp --dport {database} -j RETURN"
-            for chain in (("INPUT", "FORWARD") if site["egress"] else ())
+            f"-A SWARMHUB-{chain} -i {HUB_BRIDGE} -p tcp -m tcp --dport {database} -j RETURN"
+            for chain in (("INPUT", "FORWARD") if site["hub"] else ())
         ),
         *(f"-A SWARMHUB-INPUT {source} -j SWARMHUB-REFUSE" for source in sources),
         *(f"-A SWARMHUB-FORWARD {source} -j SWARMHUB-HOSTS" for source in sources),

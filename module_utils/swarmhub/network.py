@@ -17,6 +17,8 @@ MTU_OPTION = "com.docker.network.driver.mtu"
 STACK_LABEL = "com.docker.stack.namespace"
 _VXLAN_OPTION = "com.docker.network.driver.overlay.vxlanid_list"  # chosen by the swarm
 _ALLOCATION_SECONDS = 15.0
+#: Every node's own networks, on which services may be as well. The swarm gives them ids that GET /networks leaves out.
+PREDEFINED = ("bridge", "host")
 
 Live = dict[str, t.Any]
 

@@ -216,7 +216,7 @@ def _plan_networks(engine: Engine, stack: Stack, live: list[dict[str, t.Any]]) -
     for name, spec in stack.networks.items():
         found = networks.find(live, name)
         if spec is None:
-            if found is None:
+            if found is None and name not in networks.PREDEFINED:
                 raise StackError(f"external network {name} is not in this swarm; create it first")
         elif found is None:
             networks.check_overlap(spec, live)

@@ -84,9 +84,9 @@ def is_own(service: Live, stack: str) -> bool:
 
 def plan_services(engine: Engine, stack: Stack, live_networks: list[Live], login: Login, prune: bool) -> list[Step]:
     """Compare the wanted services with the live ones."""
-    names = {item["Id"]: item["Name"] for item in live_networks}
     named_alike = list_services(engine, stack.name)
     services = [service for service in named_alike if is_own(service, stack.name)]
+    names = _network_names(engine, live_networks, services)
     for service in named_alike:
         name = service["Spec"]["Name"]
         if service not in services and name in stack.services:
@@ -100,6 +100,17 @@ def plan_services(engine: Engine, stack: Stack, live_networks: list[Live], login
         if prune and name not in stack.services:
             steps.append(Step(name, "remove", "present", "absent", live=live, identity=live["ID"]))
     return steps
+
+
+def _network_names(engine: Engine, live_networks: list[Live], services: list[Live]) -> dict[str, str]:
+    """The names of networks by id; of those that the engine does not list, such as ``bridge``, the services' own."""
+    names = {item["Id"]: item["Name"] for item in live_networks}
+    for service in services:
+        for attached in service["Spec"]["TaskTemplate"].get("Networks") or []:
+            target = attached["Target"]
+            if target not in names:
+                names[target] = engine.request("GET", f"/networks/{target}")["Name"]
+    return names
 
 
 def _plan_one(

@@ -27,7 +27,7 @@ SITE = {
     "pool": POOL,
     "servers": ["10.123.0.41", "a-name.example"],
     "database_port": 5432,
-    "egress": "docker_gwbridge",
+    "hub": True,
     "encrypted": True,
 }
 TCP, UDP = [22, 2377, 5432, 2049, 5000, 8000], [4789, 111]
@@ -156,7 +156,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, empty_image: Path) -> t.It
         stack.enter_context(serving(host.namespace))
         host.docker("import", str(empty_image), "empty:1")
         host.docker("network", "create", "made-here")
-        host.docker("network", "create", "--opt=com.docker.network.bridge.name=docker_gwbridge", "egress")
+        host.docker("network", "create", "--opt=com.docker.network.bridge.name=docker0", "the-hubs")
         yield host.guarded
 
 
@@ -206,9 +206,9 @@ def test_a_container_reaches_the_ports_of_no_host_of_the_cluster(guarded: Guarde
     assert guarded.probe(STRANGER, "made-here") == OPEN
 
 
-def test_the_hubs_own_bridge_leads_to_the_database_and_to_nothing_else(guarded: Guarded) -> None:
+def test_the_hubs_bridge_leads_to_the_database_and_to_nothing_else(guarded: Guarded) -> None:
     for place in (HERE, FRIEND):
-        assert guarded.probe(place, "egress") == {**REFUSED, "5432": "open"}
+        assert guarded.probe(place, "the-hubs") == {**REFUSED, "5432": "open"}
 
 
 def test_an_engine_keeps_what_is_there_and_finds_nothing_changed(guarded: Guarded) -> None:

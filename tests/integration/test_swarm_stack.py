@@ -184,6 +184,14 @@ def test_encryption_and_packet_size_are_found_again_as_they_were_asked_for(manag
     assert manager.settle("swarm_network", name="private", state="absent")["changed"]
 
 
+def test_the_nodes_own_network_is_found_again_by_its_name(manager: Host) -> None:
+    """These engines have no docker0, so nothing comes to run; the swarm knows the network all the same."""
+    service = {**QUICK, "networks": ["bridge"]}
+    wanted = {"compose": {"services": {"one": service}, "networks": {"bridge": {"external": True}}}, "wait": False}
+    assert manager.settle("swarm_stack", name="outside", **wanted)["changed"]
+    assert manager.settle("swarm_stack", name="outside", state="absent")["changed"]
+
+
 def test_failing_16_a_stack_has_neither_check_mode_nor_diff(manager: Host) -> None:
     predicted = manager.module("swarm_stack", check=True, **options())
     assert changed_fields(predicted).keys() == {"web_full", "web_card", "web_everywhere"}

@@ -13,6 +13,7 @@ import typing as t
 from ansible.module_utils.swarmhub.engine import EngineError
 
 Live = dict[str, t.Any]
+PREDEFINED = {"Id": "bridge-of-all-nodes", "Name": "bridge", "Scope": "swarm"}
 
 
 class FakeSwarm:
@@ -103,17 +104,14 @@ class FakeSwarm:
 
     def _network(self, method: str, rest: str, body: Live) -> t.Any:
         if method == "GET":
+            if rest == PREDEFINED["Id"]:  # which is not in the list
+                return PREDEFINED
             return list(self.networks.values()) if not rest else self.networks[rest]
         if method == "POST":
             identity = self._id()
             pool = body.get("IPAM", {}).get("Config") or [{"Subnet": f"10.0.{self._last}.0/24"}]
             network = {key: body[key] for key in ("Name", "Driver", "Attachable", "Internal", "Labels")}
             options = {**body["Options"], "com.docker.network.driver.overlay.vxlanid_list": "4097"}
-            network["ConfigFrom"] = body.get("ConfigFrom") or {"Network": ""}
-            if network["ConfigFrom"]["Network"]:
-                if body["Labels"] or body["Options"] or body.get("IPAM"):
-                    self._refuse(403, "user specified configurations are not supported")
-                pool, options = [], None
             network |= {"Id": identity, "Scope": "swarm", "Options": options, "IPAM": {"Config": pool}}
             self.networks[identity] = network
             return {"Id": identity}
@@ -155,7 +153,7 @@ class FakeSwarm:
             template["Placement"] = {key: value for key, value in template["Placement"].items() if value}
         template["ContainerSpec"]["Isolation"] = "default"
         template["Runtime"] = "container"
-        ids = {network["Name"]: identity for identity, network in self.networks.items()}
+        ids = {network["Name"]: network["Id"] for network in (*self.networks.values(), PREDEFINED)}
         for attachment in template.get("Networks") or []:
             attachment["Target"] = ids.get(attachment["Target"], attachment["Target"])
         before = service.get("Spec", {}).get("TaskTemplate")

@@ -12,7 +12,7 @@ SITE: dict[str, t.Any] = {
     "pool": "172.30.0.0/16",
     "servers": ["", "10.9.9.9", "nfs.example", "fd00::9"],
     "database_port": 5432,
-    "egress": "docker_gwbridge",
+    "hub": True,
     "encrypted": False,
 }
 
@@ -50,7 +50,7 @@ def test_a_database_elsewhere_is_kept_from_containers_by_its_own_port() -> None:
     text = rules(database_port=3306)
     refused = next(line for line in text if line.startswith("-A SWARMHUB-REFUSE -p tcp"))
     assert ",3306 " in refused
-    assert "-A SWARMHUB-FORWARD -i docker_gwbridge -p tcp -m tcp --dport 3306 -j RETURN" in text
+    assert "-A SWARMHUB-FORWARD -i docker0 -p tcp -m tcp --dport 3306 -j RETURN" in text
     # multiport(8) of iptables-extensions takes 15 ports.
     assert refused.split("--dports ")[1].count(",") < 15
 

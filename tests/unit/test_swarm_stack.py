@@ -360,6 +360,19 @@ def test_external_things_must_exist(swarm, part, message):
     assert swarm.writes == []
 
 
+def test_a_service_is_on_its_node_s_own_network_as_well(swarm):
+    wanted = {
+        "compose": {**COMPOSE, "networks": {"front": {"attachable": True}, "bridge": {"external": True}}},
+        "hub": {"networks": ["front", "bridge"]},
+    }
+    run(swarm, **wanted)
+    assert [item["Target"] for item in swarm.service("web_hub")["Spec"]["TaskTemplate"]["Networks"]].count(
+        "bridge-of-all-nodes"
+    ) == 1
+    assert not run(swarm, **wanted).changed
+    assert run(swarm).after["services"]["web_hub"] == {"networks": {"web_front": ["hub"]}}
+
+
 def test_a_network_that_differs_is_refused_before_anything_is_touched(running):
     with pytest.raises(NetworkError, match=r"web_front .*attachable is True, wanted False.*web_hub"):
         run(running, compose={**COMPOSE, "networks": {"front": {}}}, secrets={"token": "another"})
