@@ -28,6 +28,14 @@ for place, ports in json.loads(%r).items():
         found.setdefault(answer, []).append(f"{place}:{port}")
 print(json.dumps(found))
 """
+# The gateway of the default route, as /proc/net/route has it: hexadecimal, in the host's order of bytes.
+ROUTE = """
+import socket, struct
+for line in open("/proc/net/route"):
+    fields = line.split()
+    if fields[1] == "00000000":
+        print("default", socket.inet_ntoa(struct.pack("<L", int(fields[2], 16))), fields[0])
+"""
 DATABASES = """
 from pathlib import Path
 for path in Path.home().rglob("*"):
@@ -61,6 +69,15 @@ def test_the_hub_reaches_the_database_and_none_of_the_other_ports(lab: Lab) -> N
         lab.docker("exec", hub, "python3", "-c", PROBE % json.dumps({address: [22, 2377, 5000, 5432]}), host=host)
     )
     assert found == {"refused": names({address: [22, 2377, 5000]}), "open": [f"{address}:5432"]}
+
+
+def test_the_hubs_way_out_is_not_the_notebooks(lab: Lab, notebook: TokenSession) -> None:
+    """By docker0, which is the hub's; a bridge is known by its address, the container's gateway."""
+    ((host, hub),) = lab.containers("swarmhub_hub")
+    gateway = lab.docker("network", "inspect", "--format={{(index .IPAM.Config 0).Gateway}}", "bridge", host=host)
+    assert f" {gateway.strip()} " in lab.docker("exec", hub, "python3", "-c", ROUTE, host=host)
+    with Kernel(notebook, 30) as kernel:
+        assert f" {gateway.strip()} " not in kernel.run(ROUTE)
 
 
 def test_no_database_of_jupyter_or_ipython_is_in_the_home(lab: Lab, notebook: TokenSession) -> None:

@@ -1,4 +1,4 @@
-"""Variables of roles, rendered by Ansible itself on a machine where nothing is done."""
+"""Plays on a machine where nothing is done, and variables of roles, rendered by Ansible itself."""
 
 from __future__ import annotations
 
@@ -10,6 +10,19 @@ import typing as t
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+
+
+def run_play(inventory: Path, play: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a play from the project's root, with the project's settings."""
+    return subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, play, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+    )
 
 
 def render(
@@ -40,14 +53,6 @@ def render(
     whole = {"hosts": "all", "gather_facts": False, "connection": "local", **play, "tasks": tasks}
     (folder / "play.yml").write_text(json.dumps([whole]))
     (folder / "hosts.json").write_text(json.dumps(inventory))
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", folder / "hosts.json", folder / "play.yml"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=ROOT,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-    )
+    done = run_play(folder / "hosts.json", folder / "play.yml")
     assert done.returncode == 0, done.stdout + done.stderr
     return {path.name.removeprefix("out-"): json.loads(path.read_text()) for path in folder.glob("out-*")}

@@ -52,6 +52,15 @@ def test_the_proxy_is_published_on_one_manager_or_through_the_mesh(stacks: dict[
             assert each["TaskTemplate"]["ContainerSpec"]["Sysctls"] == {"net.ipv4.tcp_keepalive_time": "600"}
 
 
+def test_the_hub_alone_is_on_its_nodes_own_network(stacks: dict[str, Stack]) -> None:
+    """The firewall lets that network alone reach the database."""
+    for stack in stacks.values():
+        for service, networks in zip(
+            services(stack), (["swarmhub", "swarmhub-api"], ["swarmhub", "swarmhub-api", "bridge"]), strict=True
+        ):
+            assert [item["Target"] for item in service["TaskTemplate"]["Networks"]] == networks
+
+
 def test_both_overlays_are_encrypted_and_made_for_the_sites_packets(stacks: dict[str, Stack]) -> None:
     for stack, options in (("plain", {}), ("encrypted", {"encrypted": "", MTU_OPTION: "1450"})):
         for name in ("swarmhub", "swarmhub-api"):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from rendering import ROOT, run_play
 
-ROOT = Path(__file__).parents[2]
 PLAY = """\
 - name: Check
   hosts: all
@@ -37,18 +35,7 @@ def inventory(tmp_path: Path) -> Path:
 
 def check(inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the role on an inventory directory."""
-    return subprocess.run(
-        [
-            Path(sys.executable).with_name("ansible-playbook"),
-            "-i", inventory / "hosts.yml", inventory.parent / "play.yml", *arguments,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=ROOT,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-    )  # fmt: skip
+    return run_play(inventory / "hosts.yml", inventory.parent / "play.yml", *arguments)
 
 
 def edit(path: Path, old: str, new: str) -> None:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from . import engine
-from .images import clear_parts, keep, remove_tree, root_archive
+from .images import clear, keep, remove_tree, root_archive, used
 from .layouts import Host
 from .run import output
 from .state import CACHE, State, locked
@@ -24,7 +23,6 @@ SIZE = "10G"
 # Homes lie on a file system of their own, which can hold people to quotas.
 DATA_FSTAB = "/dev/ubdb /srv xfs prjquota 0 0\n"
 DATA_SIZE = "2G"
-KEPT_DAYS = 2  # of disks that no lab has used
 
 
 def kernel_version() -> str:
@@ -45,19 +43,10 @@ def of(state: State, host: Host, references: Mapping[str, str], mirror: str) -> 
     with locked(f"disk-{name}"):
         if not path.exists():
             FOLDER.mkdir(parents=True, exist_ok=True)
-            _prune(name)
-            clear_parts(FOLDER, name)
+            clear(FOLDER, name)
             _make(state, archive, images, fstab, path)
-        # Beside it: a copy-on-write file holds on to the time at which its disk was written.
-        path.with_suffix(".used").touch()
+        used(path)
     return path
-
-
-def _prune(name: str) -> None:
-    for used in FOLDER.glob(f"{name}-*.used"):
-        if time.time() - used.stat().st_mtime > KEPT_DAYS * 86400:
-            used.with_suffix(".img").unlink(missing_ok=True)
-            used.unlink()
 
 
 def _make(state: State, archive: Path, references: list[str], fstab: str, path: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,6 +29,7 @@ path-exclude=/usr/share/info/*
 path-exclude=/usr/share/locale/*
 force-unsafe-io
 """
+KEPT_DAYS = 2  # of what no lab has used
 APT_SETTINGS = 'Acquire::Languages "none";\n'
 # What a bare host has beyond its packages: an account for the administrator, no identity.
 HOST_SETUP = """\
@@ -126,10 +128,22 @@ def keep(packed: Path, target: Path) -> None:
     packed.replace(target)
 
 
-def clear_parts(folder: Path, name: str) -> None:
-    """Remove what killed runs left half made of anything with this name; the caller holds the lock of the name."""
+def used(path: Path) -> None:
+    """Note that a kept file is in use; beside it, since a copy-on-write file holds on to the time of its disk."""
+    path.with_suffix(".used").touch()
+
+
+def clear(folder: Path, name: str) -> None:
+    """Remove what killed runs left half made under this name, and what nobody has used for long.
+
+    The caller holds the lock of the name.
+    """
     for part in folder.glob(f".part-{name}-*"):
         remove_tree(part) if part.is_dir() else part.unlink()
+    for note in folder.glob(f"{name}-*.used"):
+        if time.time() - note.stat().st_mtime > KEPT_DAYS * 86400:
+            for path in folder.glob(f"{note.stem}.*"):
+                path.unlink()
 
 
 def _make(recipe: Recipe, mirror: str, archive: Path) -> None:
@@ -161,8 +175,9 @@ def root_archive(kind: str, mirror: str) -> Path:
     with locked(f"base-{kind}"):
         if not archive.exists():
             archive.parent.mkdir(parents=True, exist_ok=True)
-            clear_parts(archive.parent, kind)
+            clear(archive.parent, kind)
             _make(recipe, mirror, archive)
+        used(archive)
     return archive
 
 
