@@ -78,7 +78,7 @@ def ca_files(paths: Iterable[str], directory: str) -> list[File]:
 def secret_files(values: Mapping[str, str], directory: str) -> list[File]:
     """Return the files that keep the secrets ``{name: value}`` in a manager's ``directory``."""
     return [
-        {"path": f"{directory}/{name}", "content": value, "mode": "0600", "secret": True}
+        {"path": f"{directory}/{name}", "secret_content": value, "mode": "0600"}
         for name, value in sorted(values.items())
     ]
 
@@ -152,6 +152,7 @@ class FilterModule:
             "swarmhub_check_inventory": check_inventory,
             "swarmhub_compare": waits.compare,
             "swarmhub_docker_config": docker_config,
+            "swarmhub_entries": differences.entries,
             "swarmhub_export_differences": exports.differences,
             "swarmhub_export_lines": exports.lines,
             "swarmhub_exports": exports.exports,

@@ -50,6 +50,11 @@ options:
         description: Where the unit keeps the listed form of what it loaded, without the endings C(.v4) and C(.v6).
         type: path
         required: true
+      written:
+        description: The files that it loads; what is younger than what it loaded is not live yet.
+        type: list
+        elements: path
+        required: true
   postgres:
     description: Ask the local PostgreSQL server.
     type: dict
@@ -91,7 +96,11 @@ ARGUMENTS = {
     "file_systems": {"type": "list", "elements": "path", "default": []},
     "firewall": {
         "type": "dict",
-        "options": {"chains": {"type": "str", "required": True}, "loaded": {"type": "path", "required": True}},
+        "options": {
+            "chains": {"type": "str", "required": True},
+            "loaded": {"type": "path", "required": True},
+            "written": {"type": "list", "elements": "path", "required": True},
+        },
     },
     "postgres": {
         "type": "dict",

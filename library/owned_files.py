@@ -28,9 +28,8 @@ options:
     suboptions:
       <<: *attributes
       content: {description: All of the file., type: str, default: ""}
-      secret: {description: Whether the content is kept out of diffs and logs., type: bool, default: false}
+      secret_content: {description: The same, kept out of diffs and logs., type: str}
       absent: {description: Whether the file is taken away., type: bool, default: false}
-      because: {description: Why the content is new; has no effect here., type: str}
 attributes:
   check_mode: {description: Predicts the real run., support: full}
   diff_mode: {description: Shows the contents, but for secret ones., support: full}
@@ -69,9 +68,8 @@ ARGUMENTS = {
         "options": {
             **ATTRIBUTES,
             "content": {"type": "str", "default": ""},
-            "secret": {"type": "bool", "default": False, "no_log": False},
+            "secret_content": {"type": "str", "no_log": True},
             "absent": {"type": "bool", "default": False},
-            "because": {"type": "str"},
         },
     },
 }
@@ -81,9 +79,6 @@ def main() -> None:
     """Run the module."""
     # Contents of files are nothing for the host's journal.
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True, no_log=True)
-    module.no_log_values.update(
-        file["content"] for file in module.params["files"] if file["secret"] and file["content"]
-    )
     settler = Settler(module)
     try:
         for entry in module.params["directories"]:

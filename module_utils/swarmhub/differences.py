@@ -25,6 +25,8 @@ from collections.abc import Mapping
 Owned = Mapping[str, t.Any]
 State = Mapping[str, t.Any]
 
+# What else a role notes down with a directory or file is for itself.
+ENTRY = ("path", "mode", "owner", "group", "content", "absent")
 KINDS = ("packages", "held", "directories", "files", "units", "restart", "sysctls", "facts", "reboot")
 
 
@@ -120,6 +122,19 @@ def differences(owned_by_role: Mapping[str, Owned], state: State) -> dict[str, d
     """Return ``{role: {kind: {name: reason}}}``; a role in which nothing differs is left out."""
     by_role = {role: of_role(owned, state) for role, owned in owned_by_role.items()}
     return {role: kinds for role, kinds in by_role.items() if any(kinds.values())}
+
+
+def entries(owned: Owned, kind: str, differing: t.Collection[str]) -> list[dict[str, t.Any]]:
+    """Return those of a role's ``directories`` or ``files`` that differ, as module owned_files takes them."""
+    return [
+        {
+            "secret_content" if key == "content" and entry.get("secret") else key: value
+            for key, value in entry.items()
+            if key in ENTRY
+        }
+        for entry in owned.get(kind, [])
+        if entry["path"] in differing
+    ]
 
 
 def sentences(by_role: Mapping[str, Mapping[str, Mapping[str, str]]]) -> list[str]:

@@ -37,6 +37,19 @@ def lines(exports: Iterable[Export], clients: Iterable[str]) -> str:
     return "".join(f"{each['path']} {client}({','.join(options(each))})\n" for each in exports for client in who)
 
 
+def elsewhere(
+    live: Iterable[Mapping[str, t.Any]], exports: Iterable[Export], clients: Iterable[str]
+) -> list[tuple[str, str]]:
+    """Return each ``(path, client)`` of ours that another file exports as well; arguments as of :func:`differences`."""
+    who = list(clients)
+    wanted = {(each["path"], client) for each in exports for client in who}
+    return [
+        (each["path"], each["client"])
+        for each in live
+        if each["elsewhere"] and (each["path"], each["client"]) in wanted
+    ]
+
+
 def differences(live: Iterable[Mapping[str, t.Any]], exports: Iterable[Export], clients: Iterable[str]) -> list[str]:
     """Return a sentence for each of ``exports`` that is not live as wanted.
 

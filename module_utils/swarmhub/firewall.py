@@ -14,8 +14,10 @@ from ansible.module_utils.swarmhub.address_plan import address, network
 # Swarm's management, gossip and VXLAN, PostgreSQL, NFS with rpcbind and mountd, the registry.
 CLUSTER_TCP = (2377, 7946, 5432, 2049, 111, 20048, 5000)
 CLUSTER_UDP = (7946, 4789, 2049, 111, 20048)
-# From containers SSH and the engine's own API as well.
-ADMINISTRATION_TCP = (22, 2375, 2376)
+# From containers the engine's own API as well, and SSH.
+ENGINE_TCP = (2375, 2376)
+# So many ports one rule takes (iptables-extensions(8), multiport).
+MULTIPORT = 15
 # docker0 and docker_gwbridge; other bridges of an engine are known by the addresses that they are given.
 ENGINE_BRIDGES = "docker+"
 # The hub's way out: of all services it alone is on the engine's own network (role hub_stack).
@@ -31,7 +33,8 @@ def restore_file(site: Mapping[str, t.Any], family: int) -> str:
     Args:
         site: ``cidrs``, which hold every host; ``containers``, whether containers run here, and if so ``pool``, out of
             which the engine's bridges take their networks, ``servers``, further hosts that they are kept off (names
-            have no effect), ``database_port``, and whether the ``hub`` may run here, which alone reaches it;
+            have no effect), ``ssh_ports``, ``database_port``, and whether the ``hub`` may run here, which alone
+            reaches it;
             ``encrypted``, whether hosts talk ESP among themselves.
         family: 4 or 6.
     """
@@ -57,7 +60,7 @@ def _containers(site: Mapping[str, t.Any], family: int) -> list[str]:
     database = int(site["database_port"])
     sources = [f"-i {ENGINE_BRIDGES}"]
     sources += [f"-s {pool}" for pool in _networks([site["pool"]], family)]
-    tcp = dict.fromkeys((*ADMINISTRATION_TCP, *CLUSTER_TCP, database))
+    tcp = list(dict.fromkeys((*site["ssh_ports"], *ENGINE_TCP, *CLUSTER_TCP, database)))
     return [
         "-A SWARMHUB-FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
         *(
@@ -71,7 +74,11 @@ def _containers(site: Mapping[str, t.Any], family: int) -> list[str]:
             for place in dict.fromkeys([*_networks(site["cidrs"], family), *_addresses(site["servers"], family)])
         ),
         # Refused, not dropped: whoever tries is told at once.
-        f"-A SWARMHUB-REFUSE -p tcp -m multiport --dports {_ports(tcp)} -j REJECT --reject-with tcp-reset",
+        *(
+            f"-A SWARMHUB-REFUSE -p tcp -m multiport --dports {_ports(tcp[first : first + MULTIPORT])} "
+            "-j REJECT --reject-with tcp-reset"
+            for first in range(0, len(tcp), MULTIPORT)
+        ),
         f"-A SWARMHUB-REFUSE -p udp -m multiport --dports {_ports(CLUSTER_UDP)} -j REJECT",
     ]
 

@@ -7,6 +7,7 @@ import typing as t
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
+from ansible.module_utils.swarmhub.exports import elsewhere, exports
 from ansible.module_utils.swarmhub.findings import VARIABLES_FILE, Finding, did_you_mean
 
 if t.TYPE_CHECKING:
@@ -106,7 +107,7 @@ def check_quota(inventory: Inventory) -> Iterator[Finding]:
 
 
 def check_hosts(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
-    """Risky mount options, a quota that the file system cannot keep, shared folders that a site did not make."""
+    """Risky mount options, a quota that the file system cannot keep, exports and shared folders of the site's own."""
     settings = inventory.settings
     key, driver = "hub_homes_nfs_options", settings["hub_homes_driver"]
     for option in str(settings[key]).split(","):
@@ -121,6 +122,11 @@ def check_hosts(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
             what = f"needs XFS with prjquota, and {path} is on {found['type']} with {','.join(found['options'])}"
             cure = "mount an XFS file system there with prjquota (fstab; a remount does not do), or drop the quota"
             yield Finding(what, cure, "hub_homes_quota", host, VARIABLES_FILE)
+    for host in inventory.groups.get("nfs_server", []):
+        ours = exports(settings["hub_homes_path"], settings["hub_shared_path"], folders(settings["hub_shared_folders"]))
+        for path, client in elsewhere(looks.get(host, {}).get("exports", []), ours, settings["cluster_cidrs"]):
+            what = f"a file of the site's exports {path} to {client}, and its options would win over ours"
+            yield Finding(what, "take the line out of /etc/exports or /etc/exports.d", "hub_homes_path", host)
     if driver == "bind":
         wanted = folder_paths(settings["hub_shared_path"], settings["hub_shared_folders"])
         for host in (host for host in inventory.members() if host in looks):

@@ -114,12 +114,14 @@ def files(paths: list[str]) -> Facts:
 
 
 def units(names: list[str]) -> Facts:
-    """Return ``{name: {"enabled": bool, "active": bool, "since": float}}``; ``since`` in Unix seconds, 0 for never."""
+    """Return ``{name: {"enabled": bool, "active": bool, "since": float, "unread": bool}}``.
+
+    ``since`` in Unix seconds, 0 for never; ``unread``: systemd has not read its files since they were written.
+    """
     if not names:
         return {}
-    output = run(
-        "systemctl", "show", "--no-pager", "-p", "Id,UnitFileState,ActiveState,ActiveEnterTimestampMonotonic", *names
-    )
+    asked = "Id,UnitFileState,ActiveState,ActiveEnterTimestampMonotonic,NeedDaemonReload"
+    output = run("systemctl", "show", "--no-pager", "-p", asked, *names)
     kernel_start = boot_time()
     found: Facts = {}
     for name, block in zip(names, output.strip().split("\n\n"), strict=False):
@@ -129,6 +131,7 @@ def units(names: list[str]) -> Facts:
             "enabled": values.get("UnitFileState", "") in ENABLED,
             "active": values.get("ActiveState") == "active",
             "since": kernel_start + entered if entered else 0.0,
+            "unread": values.get("NeedDaemonReload") == "yes",
         }
     return found
 
@@ -179,11 +182,11 @@ class LocalEngine:
 
 
 def engine() -> tuple[Facts | None, str]:
-    """Return version, images, notebooks, resources, config-only networks and membership; ``None`` without an engine.
+    """Return version, images, notebooks, resources and membership; ``None`` without an engine.
 
     With it go the words of an engine that runs and does not answer, else an empty text: notebooks may run there.
 
-    Docker Engine API: ``GET`` of ``/version``, ``/info``, ``/images/json``, ``/containers/json`` and ``/networks``.
+    Docker Engine API: ``GET`` of ``/version``, ``/info``, ``/images/json`` and ``/containers/json``.
     """
     # Without this test, connecting would start a stopped engine through its socket unit.
     if run("systemctl", "is-active", "docker.service").strip() != "active":
@@ -250,7 +253,7 @@ def addresses() -> tuple[dict[str, int], list[str]]:
     With each address goes the MTU of its interface, the largest packet in bytes.
     """
     own = json.loads(run("ip", "-4", "-json", "address", "show", "scope", "global") or "[]")
-    site = [link for link in own if not re.match(r"docker|br-|veth|vx-|swarmhub-", link.get("ifname", ""))]
+    site = [link for link in own if not re.match(r"docker|br-|veth|vx-", link.get("ifname", ""))]
     names = {link["ifname"] for link in site}
     routes = json.loads(run("ip", "-4", "-json", "route", "show") or "[]")
     return (
@@ -296,12 +299,16 @@ def rules(listed: str, chains: str) -> list[str]:
     return sorted((line for line in listed.splitlines() if chains in line), key=lambda line: line.split()[1])
 
 
-def firewall_intact(chains: str, loaded: str) -> bool:
-    """Tell whether the live rules are still what their unit loaded (kept in ``loaded``.v4 and .v6, the listed form)."""
+def firewall_intact(chains: str, loaded: str, written: list[str]) -> bool:
+    """Tell whether the live rules are what their unit loaded last, and it loaded what is ``written`` now.
+
+    What it loaded is kept in ``loaded``.v4 and .v6, in the listed form.
+    """
     if not Path(f"{loaded}.v4").exists():
         return False
     kept = {"iptables": Path(f"{loaded}.v4"), "ip6tables": Path(f"{loaded}.v6")}
-    return all(
+    since = Path(f"{loaded}.v4").stat().st_mtime
+    return all(Path(file).stat().st_mtime <= since for file in written if Path(file).exists()) and all(
         rules(run(command, "--wait", "-S"), chains) == rules(path.read_text(), chains)
         for command, path in kept.items()
         if path.exists()  # a kernel without IPv6 has no second one
@@ -382,7 +389,7 @@ def look(names: Facts) -> Facts:
         seen = gpus.read()
         state |= {"cards": seen["cards"], "card_faults": seen["faults"]}
     if names["firewall"]:
-        state["firewall_intact"] = firewall_intact(names["firewall"]["chains"], names["firewall"]["loaded"])
+        state["firewall_intact"] = firewall_intact(**names["firewall"])
     if names["exports"]:
         state["exports"] = exports(names["exports"])
     state["file_systems"] = {path: file_system(path) for path in names["file_systems"]}

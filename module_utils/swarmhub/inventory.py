@@ -30,7 +30,7 @@ EXAMPLE_NETWORK = address_plan.network("192.0.2.0/24")
 LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 CLUSTER_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 PROBE_ACCOUNT = "swarmhub-probe"
-#: The least that the hub takes, in seconds and cards.
+#: The least values that can be used, in seconds, cards and bytes.
 LEAST = {
     "hub_start_timeout": 10,
     "hub_idle_timeout": 0,
@@ -148,6 +148,11 @@ def check_homes(inventory: Inventory) -> Iterator[Finding]:
         yield _finding(what, "put a host under nfs_server, name an existing one in nfs_host, or use bind", "nfs_host")
     if own and existing:
         yield _finding("is given, and so is the group nfs_server", "keep one of the two", "nfs_host")
+    if own and driver == "bind":
+        cure = "choose nfs4 or nfs3, or take the hosts out of the group"
+        yield _finding(
+            "bind mounts what the site provides, and the group nfs_server has a server", cure, "hub_homes_driver"
+        )
 
 
 def check_database(inventory: Inventory) -> Iterator[Finding]:

@@ -134,7 +134,9 @@ def check_packets(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
     for host, (node, mtu) in found.items():
         what = f"the interface of {node} takes packets of {mtu} bytes, and the overlays are for {wanted or ETHERNET}"
         cure = f"write {min(least for _, least in found.values())}, the least of all nodes, or mend the interface"
-        yield Finding(what, cure, "swarm_network_mtu", host, VARIABLES_FILE)
+        # The networks of a cluster stay what they were made as.
+        member = looks[host]["swarm"]["state"] == "active"
+        yield Finding(what, cure, "swarm_network_mtu", host, VARIABLES_FILE, "warning" if member else "error")
 
 
 def check_basics(inventory: Inventory, looks: Looks) -> Iterator[Finding]:

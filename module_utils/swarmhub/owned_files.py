@@ -41,33 +41,33 @@ class Settler:
             self._set_attributes(entry, path)
 
     def file(self, entry: Entry) -> None:
-        """Write a file with its ``content``, which a ``secret`` one shows to nobody, or take an ``absent`` one away."""
+        """Write a file with its ``content`` or ``secret_content``, or take an ``absent`` one away."""
         path = self._begin(entry)
+        secret = entry["secret_content"] is not None
+        content = entry["secret_content"] if secret else entry["content"]
         now = path.read_bytes() if path.is_file() else None
         if entry["absent"]:
             if now is not None:
                 self._note("file", "absent")
                 if not self._module.check_mode:
                     path.unlink()
-        elif now == entry["content"].encode():
+        elif now == content.encode():
             self._mend(entry, path)
         else:
-            if entry["secret"]:
-                self._note("", "not shown\n")
-            else:
-                self._note((now or b"").decode(errors="replace"), entry["content"])
+            before = (now or b"").decode(errors="replace")
+            self._note(*(("", "not shown\n") if secret else (before, content)))
             if not self._module.check_mode:
-                self._write(entry, path)
+                self._write(entry, path, content)
 
     def _begin(self, entry: Entry) -> Path:
         self.at = entry["path"]
         return Path(self.at)
 
-    def _write(self, entry: Entry, path: Path) -> None:
+    def _write(self, entry: Entry, path: Path, content: str) -> None:
         """Put the content in its place at one stroke: at no moment is it half there, or open to others."""
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
             part = Path(stream.name)
-            stream.write(entry["content"].encode())
+            stream.write(content.encode())
         try:
             self._set_attributes(entry, part)
             part.replace(path)

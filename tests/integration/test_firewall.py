@@ -26,6 +26,7 @@ SITE = {
     "containers": True,
     "pool": POOL,
     "servers": ["10.123.0.41", "a-name.example"],
+    "ssh_ports": [22],
     "database_port": 5432,
     "hub": True,
     "encrypted": True,
@@ -103,7 +104,7 @@ class Guarded:
         code = (
             f"import ansible.module_utils; ansible.module_utils.__path__.append('{root}/module_utils')\n"
             "from ansible.module_utils.swarmhub.host_state import firewall_intact\n"
-            "print(firewall_intact('SWARMHUB-', '/run/swarmhub-firewall'))"
+            "print(firewall_intact('SWARMHUB-', '/run/swarmhub-firewall', ['{self.host.folder}/firewall.v4']))"
         )
         return self.inside(sys.executable, "-c", code).strip() == "True"
 
@@ -239,6 +240,16 @@ def test_what_was_changed_by_hand_is_seen_and_mended_by_a_reload(guarded: Guarde
         guarded.unit("start")
         assert guarded.intact()
     assert sorted(guarded.inside("iptables", "-S").splitlines()) == sorted(before.splitlines())
+
+
+def test_what_was_written_and_not_loaded_is_seen(guarded: Guarded) -> None:
+    """As after a run that was killed in between."""
+    assert guarded.intact()
+    rules = guarded.host.folder / "firewall.v4"
+    rules.write_text(rules.read_text(encoding="utf-8"), encoding="utf-8")
+    assert not guarded.intact()
+    guarded.unit("start")
+    assert guarded.intact()
 
 
 def test_a_reload_is_never_without_rules(guarded: Guarded) -> None:

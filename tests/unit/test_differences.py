@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import typing as t
 
-from ansible.module_utils.swarmhub.differences import differences, names, sentences
+from ansible.module_utils.swarmhub.differences import differences, entries, names, sentences
 
 OWNED: dict[str, t.Any] = {
     "engine": {
@@ -105,6 +105,16 @@ def test_a_new_content_may_tell_why() -> None:
     assert sentences(differences({"engine": {"files": [file]}}, state)) == [
         "engine: /etc/docker/daemon.json content differs (card GPU-a is gone)"
     ]
+
+
+def test_what_a_role_notes_for_itself_is_not_handed_on() -> None:
+    owned = {
+        "directories": [{"path": "/a", "mode": "0755", "read_only": True}, {"path": "/right", "mode": "0755"}],
+        "files": [{"path": "/b", "content": "", "mode": "0600", "secret": True, "because": "it is new"}],
+    }
+    assert entries(owned, "directories", {"/a": "missing"}) == [{"path": "/a", "mode": "0755"}]
+    assert entries(owned, "files", ["/b"]) == [{"path": "/b", "secret_content": "", "mode": "0600"}]
+    assert entries({}, "files", ["/b"]) == []
 
 
 def test_a_fact_that_does_not_hold_is_a_sentence() -> None:

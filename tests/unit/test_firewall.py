@@ -11,6 +11,7 @@ SITE: dict[str, t.Any] = {
     "containers": True,
     "pool": "172.30.0.0/16",
     "servers": ["", "10.9.9.9", "nfs.example", "fd00::9"],
+    "ssh_ports": [22],
     "database_port": 5432,
     "hub": True,
     "encrypted": False,
@@ -51,8 +52,14 @@ def test_a_database_elsewhere_is_kept_from_containers_by_its_own_port() -> None:
     refused = next(line for line in text if line.startswith("-A SWARMHUB-REFUSE -p tcp"))
     assert ",3306 " in refused
     assert "-A SWARMHUB-FORWARD -i docker0 -p tcp -m tcp --dport 3306 -j RETURN" in text
-    # multiport(8) of iptables-extensions takes 15 ports.
-    assert refused.split("--dports ")[1].count(",") < 15
+
+
+def test_each_port_of_ssh_is_refused_and_no_rule_names_more_ports_than_it_can() -> None:
+    ports = range(2201, 2220)
+    refused = [line for line in rules(ssh_ports=[22, *ports]) if line.startswith("-A SWARMHUB-REFUSE -p tcp")]
+    named = [line.split("--dports ")[1].split()[0].split(",") for line in refused]
+    assert max(map(len, named)) <= 15  # iptables-extensions(8), multiport
+    assert {str(port) for port in (22, *ports)} < {port for some in named for port in some}
 
 
 def test_where_no_containers_run_nothing_is_said_about_them() -> None:

@@ -64,6 +64,14 @@ def test_a_folder_that_became_read_only_is_exported_anew() -> None:
     assert found[2] == "/srv/shared/team is exported to 10.0.0.0/8 without ro"
 
 
+def test_what_another_file_exports_as_well_is_found() -> None:
+    found = live()
+    assert exports.elsewhere(found, WANTED, CLIENTS) == []
+    found[1]["elsewhere"] = True
+    found.append({"path": "/other", "client": CLIENTS[0], "options": ["rw"], "elsewhere": True})
+    assert exports.elsewhere(found, WANTED, CLIENTS) == [("/srv/homes", "fd00::/8")]
+
+
 def test_what_others_export_is_theirs() -> None:
     backup = {"path": "/srv/homes", "client": "backup", "options": ["ro"], "elsewhere": True}
     other = {"path": "/srv/other", "client": "*", "options": ["rw"], "elsewhere": False}

@@ -39,8 +39,8 @@ def wanted(folder: Path) -> dict[str, t.Any]:
     return {
         "directories": [{"path": f"{folder}/a/b", "mode": "0750"}],
         "files": [
-            {"path": f"{folder}/a/b/plain", "mode": "0644", "content": "one\n", "because": "it is new"},
-            {"path": f"{folder}/a/b/key", "mode": "0600", "content": SECRET, "secret": True},
+            {"path": f"{folder}/a/b/plain", "mode": "0644", "content": "one\n"},
+            {"path": f"{folder}/a/b/key", "mode": "0600", "secret_content": SECRET},
             {"path": f"{folder}/old", "absent": True},
         ],
     }
@@ -69,6 +69,9 @@ def test_everything_is_settled_once_and_as_predicted(tmp_path, settle):
 def test_a_secret_is_in_no_result(tmp_path, settle):
     for check in (True, False):
         assert SECRET not in json.dumps(settle(**wanted(tmp_path), check_mode=check, diff=True))
+    refused = settle(files=[{"path": "/x", "secret_content": SECRET, "no_such_option": True}])
+    assert "no_such_option" in refused["msg"]
+    assert SECRET not in json.dumps(refused)
 
 
 def test_a_diff_has_both_contents_and_a_mode_is_mended_without_writing(tmp_path, settle):

@@ -29,7 +29,7 @@ path-exclude=/usr/share/info/*
 path-exclude=/usr/share/locale/*
 force-unsafe-io
 """
-KEPT_DAYS = 2  # of what no lab has used
+KEPT_DAYS = 7  # of what no lab has used
 APT_SETTINGS = 'Acquire::Languages "none";\n'
 # What a bare host has beyond its packages: an account for the administrator, no identity.
 HOST_SETUP = """\

@@ -74,7 +74,7 @@ def test_an_image_changes_the_disks_that_hold_it(workshop: Workshop, image: str,
 def test_disks_that_no_lab_has_used_go_and_so_does_what_was_half_made(workshop: Workshop) -> None:
     old, other = workshop.disk("gpu1"), workshop.disk("mgr1")
     for path in (old, other):
-        os.utime(path.with_suffix(".used"), (time.time() - 3 * DAY,) * 2)
+        os.utime(path.with_suffix(".used"), (time.time() - 8 * DAY,) * 2)
     tree = disks.FOLDER / ".part-trixie-worker-0123"
     (tree / "etc").mkdir(parents=True)
     packed = disks.FOLDER / ".part-trixie-worker-0123.img"
