@@ -18,6 +18,8 @@ from ansible.module_utils.swarmhub.stack_wait import has_given_up, is_paused, ta
 Live = dict[str, t.Any]
 Action = t.Literal["create", "update", "resume", "remove", "keep"]
 
+# Fields of stack_spec.view that a running task cannot follow.
+PUBLISHING = {"ports", "deploy.endpoint_mode"}
 _ATTEMPTS = 5
 _DOCKER_HUB = "docker.io"
 
@@ -133,8 +135,10 @@ def _plan_one(
     if old_print != print_ and not found:
         found["fingerprint"] = (old_print, print_)
     given_up = has_given_up(live, tasks[live["ID"]])
-    # A template that differs makes the engine start again what it gave up.
-    spec["TaskTemplate"] = {**spec["TaskTemplate"], "ForceUpdate": _force_update(live) + given_up}
+    # A template that differs makes the engine start again what it gave up; and tasks with new ports, which it leaves as
+    # they are where of their template the constraints alone are new (swarmkit, manager/orchestrator, IsTaskDirty).
+    forced = given_up or not PUBLISHING.isdisjoint(found)
+    spec["TaskTemplate"] = {**spec["TaskTemplate"], "ForceUpdate": _force_update(live) + forced}
     if found:
         step.action = "update"
         step.before = {field: was for field, (was, _) in found.items()}

@@ -245,6 +245,18 @@ def test_drift_by_hand_is_mended(manager: Host) -> None:
     assert environment(manager) == ["A=1", "B=x=y"]
 
 
+def test_new_ports_reach_a_task_that_new_constraints_would_leave_alone(manager: Host) -> None:
+    def settled(port: int, constraint: str) -> str:
+        ports = [{"target": 80, "published": port, "mode": "host"}]
+        service = {**QUICK, "ports": ports, "deploy": {"placement": {"constraints": [constraint]}}}
+        manager.settle("swarm_stack", name="moving", compose={"services": {"one": service}}, timeout=60)
+        return manager.docker("service", "ps", "--quiet", "--filter", "desired-state=running", "moving_one")
+
+    first = settled(8091, "node.role==manager")
+    assert settled(8092, "node.hostname==mgr1") != first
+    manager.settle("swarm_stack", name="moving", state="absent", timeout=60)
+
+
 def test_failing_17_a_pending_service_passes_for_deployed(manager: Host) -> None:
     three_cards = {"discrete_resource_spec": {"kind": "GPU", "value": 3}}
     wish = {"deploy": {"resources": {"reservations": {"generic_resources": [three_cards]}}}}

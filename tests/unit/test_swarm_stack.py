@@ -236,7 +236,7 @@ def test_a_global_service_that_fits_no_node_is_not_taken_for_running(running):
 
 
 def test_what_the_engine_gave_up_fails_at_once_and_is_started_again_by_the_next_run(running):
-    hopeless = {"image": "crash:1", "deploy": {"restart_policy": {"max_attempts": 2}}}
+    hopeless = {"image": "crash:1", "deploy": {"endpoint_mode": "dnsrr", "restart_policy": {"max_attempts": 2}}}
     start = running.now
     with pytest.raises(StackError, match=r"restart attempts are used up; task: non-zero exit \(1\) on node gpu1"):
         run(running, hub=hopeless)
@@ -358,6 +358,12 @@ def test_external_things_must_exist(swarm, part, message):
     with pytest.raises(StackError, match=message):
         run(swarm, compose={**COMPOSE, **part}, secrets=secrets)
     assert swarm.writes == []
+
+
+def test_new_ports_start_new_tasks_whatever_else_stays(running):
+    run(running, proxy={"ports": [{"target": 80, "published": 8001, "mode": "host"}]})
+    assert running.service("web_proxy")["Spec"]["TaskTemplate"]["ForceUpdate"] == 1
+    assert not run(running, proxy={"ports": [{"target": 80, "published": 8001, "mode": "host"}]}).changed
 
 
 def test_a_service_is_on_its_node_s_own_network_as_well(swarm):
