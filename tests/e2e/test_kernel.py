@@ -129,6 +129,10 @@ def test_a_home_follows_its_user_over_nodes_and_nobody_else_sees_it(lab: Lab) ->
     assert lab.ssh("mgr1", databases) == ""
 
 
+# --- what takes longer -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.long
 def test_a_home_has_its_limit(lab: Lab) -> None:
     fill = """
 import os
@@ -145,6 +149,7 @@ os.remove("big")
         assert kernel.run(fill) in ("Disk quota exceeded\n", "No space left on device\n")
 
 
+@pytest.mark.long
 def test_teams_share_folders(lab: Lab) -> None:
     lab.ssh("mgr1", "echo data > /srv/swarmhub/shared/datasets/table.csv")
     session = lab.add_user("kernel-dan")
@@ -165,6 +170,7 @@ def test_teams_share_folders(lab: Lab) -> None:
     assert lab.ssh("mgr1", "cat /srv/swarmhub/shared/vision/note") == "for the team"
 
 
+@pytest.mark.long
 def test_a_container_as_root_cannot_mount_the_homes(lab: Lab) -> None:
     image = lab.variables["mgr1"]["hub_notebook_image"]
     code = MOUNT.replace("@SERVER@", lab.variables["mgr1"]["ansible_host"]).replace("@HOMES@", HOMES)
@@ -177,9 +183,6 @@ def test_a_container_as_root_cannot_mount_the_homes(lab: Lab) -> None:
     assert "kernel-ann" in mount("--network=host")
     assert mount("--network=bridge") in ("Connection refused", "Connection timed out")
     assert mount("--network=swarmhub") in ("Connection refused", "Connection timed out")
-
-
-# --- what takes longer -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.long
