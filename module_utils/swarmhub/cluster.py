@@ -8,10 +8,13 @@ import typing as t
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ansible.module_utils.swarmhub import card_kinds
+from ansible.module_utils.swarmhub import address_plan, card_kinds
 from ansible.module_utils.swarmhub.profiles import DISCOVERED_LABELS, node_matches
 
 Facts = Mapping[str, t.Any]
+
+#: Groups of hosts that serve all others.
+SERVER_GROUPS = ("nfs_server", "postgres_server", "registry_server")
 
 
 def address_within(addresses: Iterable[str], cidrs: Iterable[str]) -> str:
@@ -20,6 +23,21 @@ def address_within(addresses: Iterable[str], cidrs: Iterable[str]) -> str:
     interfaces = [ipaddress.ip_interface(address) for address in addresses]
     inside = {str(each.ip) for each in interfaces if any(each.ip in network for network in networks)}
     return inside.pop() if len(inside) == 1 else ""
+
+
+def offered_address(host: str, hostvars: Mapping[str, Facts], cidrs: Iterable[str]) -> str:
+    """Return the address at which a host serves others; empty for no host, and where nothing tells it.
+
+    The look found it, or, where a run leaves the host out (``--limit``, skip_unreachable), the inventory may say it.
+    """
+    if not host:
+        return ""
+    variables = hostvars[host]
+    known = variables.get("node_address") or variables.get("swarm_node_address")
+    if known:
+        return str(known)
+    reached_at = address_plan.address(variables.get("ansible_host", host))
+    return address_within([str(reached_at)], cidrs) if reached_at else ""
 
 
 def seed_manager(states: Mapping[str, Facts], managers: Iterable[str]) -> str:
@@ -42,12 +60,17 @@ def majority_lost(managers: Iterable[str], unreachable: Iterable[str]) -> bool:
     return 2 * answering <= len(wanted)
 
 
-def unreachable_message(unreachable: Iterable[str], managers: Iterable[str], skip: bool) -> str:
-    """Return why a run must stop because of hosts that do not answer; empty when it may go on."""
+def unreachable_message(unreachable: Iterable[str], managers: Iterable[str], skip: bool, adding: bool = False) -> str:
+    """Return why a run must stop because of hosts that do not answer; empty when it may go on.
+
+    A run that is ``adding`` nodes talks to one manager only.
+    """
     hosts = sorted(unreachable)
     if not hosts:
         return ""
     listed = ", ".join(hosts)
+    if adding and set(managers) & set(hosts):
+        return f"No answer from {listed}. Nothing was changed on any host. Name another manager with -e manager=."
     if majority_lost(managers, hosts):
         return f"No answer from {listed}: the managers that do answer are no majority. Nothing was changed."
     if skip:
@@ -56,6 +79,81 @@ def unreachable_message(unreachable: Iterable[str], managers: Iterable[str], ski
         f"No answer from {listed}. Nothing was changed on any host. Mend the connection (ansible -m ping {hosts[0]}), "
         "or go on without them with -e skip_unreachable=true."
     )
+
+
+def hub_cores(states: Mapping[str, Facts], managers: Iterable[str]) -> int:
+    """Return the cores of the smallest manager, where the hub may come to run, those included that a run leaves out."""
+    known = [state for host in managers if (state := states.get(host))]
+    nodes = [node for state in known for node in state["swarm"].get("nodes", {}).values()]
+    cores: list[int] = [state["cpus"] for state in known]
+    cores += [node["cpus"] for node in nodes if node["role"] == "manager" and node["cpus"]]
+    return min(cores)
+
+
+def scope(added: str | None, groups: Mapping[str, list[str]], manager: str = "") -> dict[str, t.Any]:
+    """Return whom a run of add_node contacts (``hosts``, a pattern): those that are ``added``, and the ``manager``.
+
+    Args:
+        added: hosts of the inventory, separated by commas.
+        groups: hosts by group, as Ansible's ``groups``.
+        manager: the manager to talk to, by default the first.
+
+    Raises:
+        ValueError: nothing is named, or what cannot be added.
+    """
+    wanted = [name.strip() for name in (added or "").split(",") if name.strip()]
+    if not wanted:
+        raise ValueError("say which host to add, as in -e node=gpu3: nothing was changed")
+    managers = groups.get("managers", [])
+    workers = {host for group in ("cpu_workers", "gpu_workers") for host in groups.get(group, [])}
+    servers = {host for group in SERVER_GROUPS for host in groups.get(group, [])}
+    for host in wanted:
+        if host not in groups.get("all", []):
+            raise ValueError(f"{host} is no host of the inventory: write it under cpu_workers or gpu_workers first")
+        if host not in workers or host in managers or host in servers:
+            raise ValueError(
+                f"{host} is not a worker and nothing else: managers and servers are brought in by site.yml"
+            )
+    via = manager or next(iter(managers), "")
+    if via not in managers:
+        raise ValueError(f"{via or 'nobody'} is no manager: -e manager= names one of {', '.join(managers)}")
+    return {"hosts": ",".join([*wanted, via]), "added": wanted, "manager": via}
+
+
+def manager_addresses(states: Mapping[str, Facts], seed: str) -> list[str]:
+    """Return where the managers are that answer, as the ``seed`` knows them; empty for a new cluster."""
+    nodes = (states.get(seed, {}).get("swarm") or {}).get("nodes", {})
+    return sorted(node["manager"] for node in nodes.values() if node["manager"])
+
+
+def lacks(states: Mapping[str, Facts], seed: str, references: Mapping[str, str], settings: Facts) -> str:
+    """Return what keeps nodes from being added to the cluster that ``seed`` manages; empty for nothing."""
+    state = states.get(seed, {})
+    if not (state.get("swarm") or {}).get("control_available"):
+        who = seed or "The manager of this run"
+        return f"{who} is no manager at work: name one that is with -e manager=, or run site.yml"
+    missing = images_to_build(references, settings, (state.get("engine") or {}).get("images", []))
+    return (
+        f"{seed} has yet to build the images of this checkout ({', '.join(missing)}): run site.yml" if missing else ""
+    )
+
+
+def cannot_join(hosts: Iterable[str], hostvars: Mapping[str, Facts], lacking: str = "") -> str:
+    """Return why hosts could not join; empty when they can.
+
+    Args:
+        hosts: those of this run.
+        hostvars: their variables; fact ``node_tried`` tells which managers' ports a new one could reach.
+        lacking: what the cluster lacks.
+    """
+    found = [lacking] if lacking else []
+    found += [
+        f"{host} cannot reach {tried['item'][0]} at TCP port {tried['item'][1]}: open it between them"
+        for host in hosts
+        for tried in (hostvars[host].get("node_tried") or {}).get("results", [])
+        if tried.get("msg")
+    ]
+    return f"{'; '.join(found)}. Nothing was changed on any host." if found else ""
 
 
 def context_hash(directory: Path, arguments: Facts) -> str:

@@ -186,7 +186,8 @@ def engine() -> tuple[Facts | None, str]:
 
     With it go the words of an engine that runs and does not answer, else an empty text: notebooks may run there.
 
-    Docker Engine API: ``GET`` of ``/version``, ``/info``, ``/images/json`` and ``/containers/json``.
+    Docker Engine API: ``GET`` of ``/version``, ``/info``, ``/images/json``, ``/containers/json`` and, on a manager,
+    ``/nodes``.
     """
     # Without this test, connecting would start a stopped engine through its socket unit.
     if run("systemctl", "is-active", "docker.service").strip() != "active":
@@ -212,11 +213,35 @@ def engine() -> tuple[Facts | None, str]:
             "cluster_id": standing.cluster_id,
             "control_available": standing.role == "manager",
             "error": standing.error,
+            "nodes": _nodes(local) if standing.role == "manager" else {},
             # Only managers know; nanoseconds in the API, seconds here.
             "dispatcher_heartbeat": cluster.get("Spec", {}).get("Dispatcher", {}).get("HeartbeatPeriod", 0) / 10**9,
         },
     }
     return found, ""
+
+
+def _nodes(local: LocalEngine) -> Facts:
+    """Return by id what the managers know of the nodes; nothing while they cannot agree (no quorum, an election).
+
+    ``hostname`` is empty and ``cpus`` 0 until a node has told. ``manager`` is the address of a manager that answers the
+    others.
+    """
+    try:
+        nodes = local.request("GET", "/nodes")
+    except EngineError:
+        return {}
+    found = {}
+    for node in nodes:
+        description, manager = node.get("Description") or {}, node.get("ManagerStatus") or {}
+        found[node["ID"]] = {
+            "hostname": description.get("Hostname", ""),
+            "state": node["Status"]["State"],
+            "role": node["Spec"]["Role"],
+            "cpus": (description.get("Resources") or {}).get("NanoCPUs", 0) // 10**9,
+            "manager": manager.get("Addr", "").rpartition(":")[0] if manager.get("Reachability") == "reachable" else "",
+        }
+    return found
 
 
 def swarm_resource() -> str:

@@ -335,7 +335,7 @@ def check_limit(play_hosts: Iterable[str], groups: Mapping[str, list[str]]) -> l
     managers = groups.get("managers", [])
     if not managers or set(play_hosts) & set(managers):
         return []
-    cure = "to add nodes run playbooks/add_node.yml, else add a manager to the limit"
+    cure = "to add nodes run playbooks/add_node.yml without --limit, else add a manager to the limit"
     return [Finding("leaves no manager, and without one nothing joins the cluster", cure, "--limit")]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from ansible.module_utils.swarmhub import address_plan, homes, profiles
 from ansible.module_utils.swarmhub.card_findings import check_cards, check_profile
-from ansible.module_utils.swarmhub.cluster import address_within
+from ansible.module_utils.swarmhub.cluster import address_within, offered_address
 from ansible.module_utils.swarmhub.driver import cards_are_to_come, check_driver
 from ansible.module_utils.swarmhub.findings import HOSTS_FILE, VARIABLES_FILE, Finding
 from ansible.module_utils.swarmhub.inventory import Inventory, Variables
@@ -105,6 +105,16 @@ def _collisions(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
         yield Finding(what, "choose a range that the site does not use", key, ", ".join(hosts), VARIABLES_FILE)
 
 
+def check_servers(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
+    """Servers that a run leaves out and whose address nothing tells."""
+    for group in ("nfs_server", "postgres_server", "registry_server"):
+        for host in inventory.groups.get(group, []):
+            if host not in looks and not offered_address(host, inventory.hosts, inventory.settings["cluster_cidrs"]):
+                what = f"is the {group}, this run leaves it out, and the inventory does not tell its address"
+                cure = "write that in cluster_cidrs, or do not leave the host out"
+                yield Finding(what, cure, "swarm_node_address", host, HOSTS_FILE)
+
+
 def check_kernels(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
     """Nodes whose kernel lacks what the cluster's networks need."""
     needed = {
@@ -141,7 +151,9 @@ def check_packets(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
 
 def check_basics(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
     """Disk, clocks, and hosts that are one machine or copies of one."""
-    clock = statistics.median_low(look["time"] for look in looks.values()) if looks else 0
+    # A new host is measured by those that are at work already.
+    working = [look["time"] for look in looks.values() if look["swarm"]["state"] == "active"]
+    clock = statistics.median_low(working or [look["time"] for look in looks.values()] or [0])
     by_machine: dict[str, list[str]] = {}
     for host, look in looks.items():
         by_machine.setdefault(look["machine_id"], []).append(host)
@@ -178,6 +190,23 @@ def check_membership(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
         yield Finding(what, "take it out of that swarm first (docker swarm leave)", "swarm", host)
 
 
+def check_names(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
+    """Hosts that are to join under the host name of a node that the swarm has already."""
+    nodes = {identity: node for look in looks.values() for identity, node in look["swarm"].get("nodes", {}).items()}
+    for host in inventory.members():
+        look = looks.get(host)
+        if not look or look["swarm"]["state"] == "active":
+            continue
+        own = look["swarm"].get("node_id")
+        for node in [node for identity, node in nodes.items() if identity != own]:
+            if node["hostname"] == look["hostname"]:
+                what = f"{look['hostname']} is the host name of a node that is {node['state']}"
+                cure = (
+                    "if this host takes its place, its entry goes once it is Down; else give one of them another name"
+                )
+                yield Finding(what, cure, "swarm", host, severity="warning")
+
+
 def check_sizes(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
     """Profiles that ask for more than any node that they fit on has: cards of one kind, memory, cores."""
     wanted = inventory.settings["hub_profiles"]
@@ -209,10 +238,12 @@ def check_sizes(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
 
 RULES = (
     check_membership,
+    check_names,
     homes.check_hosts,
     check_distributions,
     check_engines,
     check_addresses,
+    check_servers,
     check_kernels,
     check_packets,
     check_basics,

@@ -171,23 +171,26 @@ class ProfileProbe:
         return PASSED, "refused"
 
     def start_elsewhere(self) -> Verdict:
-        """Start again on another node; on the same one, and said so, where only one fits."""
-        first = self.environment.get(NODE_VARIABLE)
-        if len(self.profile.nodes) == 1:
+        """Start again on another node; where only one fits, on that one, and say so."""
+        nodes = self.profile.nodes
+        if self.admin is None:
+            if len(nodes) > 1:
+                raise HubError(f"{len(nodes)} nodes fit, but only an administrator's api_token may choose one")
             self.session.start(self.profile.slug)
             self.session.wait_until_ready()
             self._open_kernel()
-            return ONE_NODE_ONLY, f"started again on {self.profile.nodes[0]}"
-        if self.admin is None:
-            raise HubError(f"{len(self.profile.nodes)} nodes fit, but only an administrator's api_token may choose one")
+            return ONE_NODE_ONLY, f"started again on {nodes[0]}"
+        first = self.environment.get(NODE_VARIABLE)
         if not first:
             raise HubError(f"the spawner does not set {NODE_VARIABLE}, so that nobody knows where the first server ran")
-        target = next(node for node in self.profile.nodes if node != first)
+        target = next((node for node in nodes if node != first), nodes[0])
         self.admin.start(self.profile.slug, target)
         self.session.wait_until_ready()
         self._open_kernel()
         if self.environment.get(NODE_VARIABLE) != target:
             raise HubError(f"asked for {target}, but it runs on {self.environment.get(NODE_VARIABLE)}")
+        if target == first:
+            return ONE_NODE_ONLY, f"started again on {target}"
         return PASSED, f"{first}, then {target}"
 
     def find_file(self) -> Verdict:

@@ -2,6 +2,7 @@
 """A whole cluster on this machine: hosts in containers, or with kernels of their own, then site.yml on them.
 
 python3 molecule/shared/lab.py up [--layout default|single|kernel] [--hosts-only]
+python3 molecule/shared/lab.py add|remove HOST
 python3 molecule/shared/lab.py status
 python3 molecule/shared/lab.py down
 """
@@ -29,7 +30,7 @@ from labkit import (
     packages,
     teardown,
 )
-from labkit.layouts import LAYOUTS, Layout
+from labkit.layouts import LAYOUTS, Host, Layout
 from labkit.run import LabError, logged, phase, say
 from labkit.state import LAB, REPOSITORY, State, alive
 
@@ -63,7 +64,7 @@ def _make_containers(state: State, layout: Layout, mirrors: tuple[str, str]) -> 
         driver = packages.build_repository()
         packages.start_server(state, mirrors)
     with phase("hosts"):
-        hosts.make(state, layout.hosts, state.image, slim, driver)
+        hosts.make(state, layout.hosts, slim, driver)
     return {}
 
 
@@ -90,7 +91,7 @@ def up(layout_name: str, hosts_only: bool) -> None:
     LAB.mkdir(mode=0o700, exist_ok=True)
     state.layout = layout_name
     state.save()
-    layout = LAYOUTS[layout_name]
+    layout = LAYOUTS[layout_name].with_spares(state.spares)
     with phase("Debian packages on this machine"):
         machine.install_packages(kernels=layout.kernels)
     if not hosts_only:
@@ -111,6 +112,36 @@ def up(layout_name: str, hosts_only: bool) -> None:
     say(f"The hub is at {address}; who may sign in stands in {LAB / 'access.json'}")
 
 
+def _spare(state: State, name: str) -> Host:
+    spares = {host.name: host for host in LAYOUTS[state.layout].spares} if state.layout else {}
+    if name not in spares:
+        raise LabError(f"{name} is no spare host of the lab that is up: {', '.join(spares) or 'it has none'}")
+    return spares[name]
+
+
+def add(name: str) -> None:
+    """Bring up a spare host, with nothing of swarmhub on it, and write it into the inventory."""
+    state = State.load()
+    host = _spare(state, name)
+    state.spares = sorted({*state.spares, name})
+    state.save()
+    layout = LAYOUTS[state.layout].with_spares(state.spares)
+    slim = images.root_archive("slim", machine.mirrors()[0])
+    hosts.make(state, layout.hosts, slim, packages.build_repository(), only=host.name)
+    inventory.write(state, layout, {})
+
+
+def remove(name: str) -> None:
+    """Take a spare host away, and out of the inventory."""
+    state = State.load()
+    host = _spare(state, name)
+    if host.name in state.containers:
+        hosts.remove(state, host)
+    state.spares = [other for other in state.spares if other != name]
+    state.save()
+    inventory.write(state, LAYOUTS[state.layout].with_spares(state.spares), {})
+
+
 def status() -> None:
     """Show what of the lab runs."""
     state = State.load()
@@ -119,7 +150,7 @@ def status() -> None:
         return
     reachable = engine.answers(state)
     say(f"layout {state.layout}, network {state.subnet}, engine {'answers' if reachable else 'does not answer'}")
-    layout = LAYOUTS[state.layout]
+    layout = LAYOUTS[state.layout].with_spares(state.spares)
     processes = state.processes | kernels.running()
     for host in layout.hosts:
         if layout.kernels:
@@ -140,6 +171,8 @@ def main() -> int:
     bring_up = commands.add_parser("up", help="bring the lab up, or mend it")
     bring_up.add_argument("--layout", choices=sorted(LAYOUTS), default="default")
     bring_up.add_argument("--hosts-only", action="store_true", help="stop before site.yml")
+    for command, words in (("add", "bring up a spare host"), ("remove", "take a spare host away")):
+        commands.add_parser(command, help=words).add_argument("host")
     commands.add_parser("down", help="remove all that the lab started")
     commands.add_parser("status", help="show what runs")
     arguments = parser.parse_args()
@@ -148,6 +181,8 @@ def main() -> int:
         machine.check()
         actions: dict[str, Callable[[], None]] = {
             "up": lambda: up(arguments.layout, arguments.hosts_only),
+            "add": lambda: add(arguments.host),
+            "remove": lambda: remove(arguments.host),
             "down": teardown.down,
             "status": status,
         }

@@ -21,6 +21,102 @@ def test_the_address_is_the_only_one_inside_the_cluster(addresses: list[str], ex
     assert cluster.address_within(addresses, ["10.0.0.0/24"]) == expected
 
 
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"node_address": "10.0.0.5", "swarm_node_address": "10.0.0.6", "ansible_host": "10.0.0.7"}, "10.0.0.5"),
+        ({"swarm_node_address": "10.9.0.6", "ansible_host": "10.0.0.7"}, "10.9.0.6"),
+        ({"ansible_host": "10.0.0.7"}, "10.0.0.7"),
+        ({"ansible_host": "192.168.9.1"}, ""),
+        ({"ansible_host": "store.example"}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_a_host_offers_is_at_the_address_that_the_look_or_the_inventory_tells(
+    variables: dict[str, str], expected: str
+) -> None:
+    assert cluster.offered_address("store", {"store": variables}, ["10.0.0.0/24"]) == expected
+
+
+def test_no_host_offers_nothing() -> None:
+    assert cluster.offered_address("", {}, []) == ""
+
+
+GROUPS = {
+    "all": ["mgr1", "mgr2", "mgr3", "cpu1", "gpu1", "gpu2", "both", "store"],
+    "managers": ["mgr1", "mgr2", "mgr3", "both"],
+    "cpu_workers": ["cpu1", "both"],
+    "gpu_workers": ["gpu1", "gpu2"],
+    "registry_server": ["gpu2"],
+}
+
+
+def test_who_adds_nodes_contacts_them_and_one_manager() -> None:
+    assert cluster.scope("gpu1", GROUPS) == {"hosts": "gpu1,mgr1", "added": ["gpu1"], "manager": "mgr1"}
+    assert cluster.scope(" gpu1, cpu1", GROUPS, "mgr2")["hosts"] == "gpu1,cpu1,mgr2"
+
+
+@pytest.mark.parametrize(
+    ("added", "manager", "words"),
+    [
+        ("", "", "say which host to add"),
+        (None, "", "say which host to add"),
+        ("gpu9", "", "gpu9 is no host of the inventory"),
+        ("gpu1,store", "", "store is not a worker and nothing else"),
+        ("both", "", "both is not a worker and nothing else"),
+        ("gpu2", "", "gpu2 is not a worker and nothing else"),
+        ("gpu1", "cpu1", "cpu1 is no manager"),
+    ],
+)
+def test_what_cannot_be_added_is_refused(added: str | None, manager: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        cluster.scope(added, GROUPS, manager)
+
+
+def test_the_hubs_cores_are_those_of_the_smallest_manager_in_this_run_or_not() -> None:
+    nodes = {
+        "a": {"role": "manager", "cpus": 4},
+        "b": {"role": "manager", "cpus": 1},
+        "c": {"role": "worker", "cpus": 1},
+        "d": {"role": "manager", "cpus": 0},
+    }
+    states = {"mgr1": {"cpus": 4, "swarm": {"nodes": nodes}}, "gpu1": {"cpus": 1, "swarm": {}}}
+    assert cluster.hub_cores(states, ["mgr1", "mgr2"]) == 1
+    assert (
+        cluster.hub_cores({"mgr1": {"cpus": 4, "swarm": {}}, "mgr2": {"cpus": 2, "swarm": {}}}, ["mgr1", "mgr2"]) == 2
+    )
+
+
+def test_every_closed_port_is_named() -> None:
+    tried = [{"item": ["10.0.0.1", 2377]}, {"item": ["10.0.0.1", 7946], "msg": "Timeout when waiting"}]
+    hostvars = {"gpu1": {"node_tried": {"results": tried}}, "cpu1": {"node_tried": {"skipped": True}}, "mgr1": {}}
+    assert cluster.cannot_join(hostvars, hostvars).startswith("gpu1 cannot reach 10.0.0.1 at TCP port 7946: open")
+    assert cluster.cannot_join(["cpu1", "mgr1"], hostvars) == ""
+    assert (
+        cluster.cannot_join(["cpu1"], hostvars, "something lacks")
+        == "something lacks. Nothing was changed on any host."
+    )
+
+
+def test_only_managers_that_answer_must_be_reached() -> None:
+    nodes = {"a": {"manager": "10.0.0.2"}, "b": {"manager": ""}, "c": {"manager": "10.0.0.1"}}
+    assert cluster.manager_addresses({"m1": {"swarm": {"nodes": nodes}}}, "m1") == ["10.0.0.1", "10.0.0.2"]
+    assert cluster.manager_addresses({"m1": {"swarm": {"state": "inactive"}}}, "m1") == []
+    assert cluster.manager_addresses({}, "") == []
+
+
+def test_nodes_are_added_to_a_cluster_that_is_as_the_files_describe() -> None:
+    references = {"hub": "r/hub:new", "notebook": "theirs:1"}
+    settings = {"notebook": "theirs:1"}
+    state = {"swarm": {"control_available": True}, "engine": {"images": ["r/hub:new"]}}
+    assert cluster.lacks({"m1": state}, "m1", references, settings) == ""
+    old = {**state, "engine": {"images": ["r/hub:old"]}}
+    assert "yet to build the images of this checkout (hub)" in cluster.lacks({"m1": old}, "m1", references, settings)
+    idle = {"m1": {"swarm": {"control_available": False}}}
+    assert cluster.lacks(idle, "m1", references, settings).startswith("m1 is no manager at work")
+    assert cluster.lacks({}, "", references, settings).startswith("The manager of this run is no manager at work")
+
+
 def test_the_seed_is_an_active_manager_before_one_that_merely_answers() -> None:
     states = {"m1": {"swarm": {"state": "inactive"}}, "m2": {"swarm": {"control_available": True}}}
     assert cluster.seed_manager(states, ["m1", "m2"]) == "m2"

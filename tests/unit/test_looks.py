@@ -34,6 +34,7 @@ def look(number: int) -> dict[str, Any]:
     """Return a good look at a host; GPU workers have ``number - 12`` cards."""
     cards = [card(f"GPU-{number}-{index}") for index in range(max(0, number - 12))]
     return {
+        "hostname": f"host{number}",
         "distribution": {"id": "debian", "version": "13"},
         "addresses": [f"10.77.0.{number}/24"],
         "routes": ["10.77.0.0/24", "192.168.9.1"],
@@ -58,11 +59,16 @@ def findings(
     seen: dict[str, Any] | None = None,
     variables: dict[str, Any] | None = None,
     all_seen: dict[str, Any] | None = None,
+    *,
+    left_out: str = "",
+    managers: dict[str, Any] | None = None,
     **settings: Any,
 ) -> list[Finding]:
     """Check the good cluster with these answers and variables of one host, these of all, and these settings."""
     looks = {name: {**look(number), **(all_seen or {})} for number, name in enumerate(HOSTS, start=11)}
     looks[host].update(seen or {})
+    looks["mgr1"]["swarm"] = managers or looks["mgr1"]["swarm"]
+    looks.pop(left_out, None)
     hostvars: dict[str, dict[str, Any]] = {name: {} for name in HOSTS}
     hostvars[host] = variables or {}
     complete = settings_of({"cluster_cidrs": ["10.77.0.0/24"], "hub_profiles": PROFILES, **settings}, OPTIONS)
@@ -123,6 +129,34 @@ def test_what_is_right_elsewhere() -> None:
     assert findings("cpu1", {"engine": {"version": "20.10.24"}}) == []
     assert findings("store", {"addresses": ["10.77.0.15/24", "10.77.0.99/32"]}) == []
     assert findings("store", {"disk": {"/var/lib/docker": {"free_mb": 900}}}) == []
+
+
+def test_a_server_that_a_run_leaves_out_must_have_an_address_that_is_written() -> None:
+    finding = only(findings("store", left_out="store"))
+    assert (finding.host, finding.key, finding.severity) == ("store", "swarm_node_address", "error")
+    assert findings("store", variables={"ansible_host": "10.77.0.15"}, left_out="store") == []
+
+
+def test_a_host_that_comes_under_the_name_of_a_node_is_told_before_anything_changes() -> None:
+    nodes = {"n1": {"hostname": "worker-a", "state": "down"}, "n2": {"hostname": "other", "state": "ready"}}
+    manager = {"state": "active", "cluster_id": "ours", "nodes": nodes}
+
+    def joins(**swarm: Any) -> list[Finding]:
+        seen = {"hostname": "worker-a", "swarm": {"state": "inactive", **swarm}}
+        return [finding for finding in findings("cpu1", seen, managers=manager) if finding.key == "swarm"]
+
+    assert only(joins()).severity == "warning"
+    assert "is the host name of a node that is down" in only(joins()).what
+    # Its own entry is no other's, and who is a member has its name.
+    assert joins(node_id="n1", state="pending") == []
+    assert joins(state="active") == []
+
+
+def test_a_new_host_is_measured_by_the_clocks_of_those_at_work() -> None:
+    now = 1_700_000_000.0
+    for host in ("cpu1", "gpu1"):
+        (finding,) = findings(host, {"time": now - 100, "swarm": {"state": "inactive"}})
+        assert (finding.host, finding.key) == (host, "clock")
 
 
 def test_packets_must_fit_through_every_nodes_interface() -> None:

@@ -6,6 +6,7 @@ import ipaddress
 import json
 import re
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 from .cards import CARDS_FILE, describe
@@ -91,7 +92,7 @@ def _capability_options() -> list[str]:
     return ["--cap-add=ALL"] + ([] if has_sys_resource else ["--cap-drop=SYS_RESOURCE"])
 
 
-def _start(state: State, host: Host, others: tuple[Host, ...], image: str, slim: Path) -> str:
+def _start(state: State, host: Host, others: tuple[Host, ...], slim: Path) -> str:
     """Start the container of a host and return its id."""
     resolver = LAB / "resolv.conf"
     resolver.write_text("".join(f"nameserver {address}\n" for address in nameservers()))
@@ -116,7 +117,7 @@ def _start(state: State, host: Host, others: tuple[Host, ...], image: str, slim:
         f"--volume={volume}:/var/lib/docker", f"--volume={PREFIX}-homes:{HOMES}",
         f"--volume={resolver}:/etc/resolv.conf",
         *([f"--volume={slim}:{BASE_ARCHIVE}:ro"] if host.image_archive else []),
-        image, "sh", "-c", init,
+        state.image, "sh", "-c", init,
     )  # fmt: skip
 
 
@@ -143,28 +144,63 @@ def _install_driver(state: State, container: str, package: Path) -> None:
     docker(state, "exec", container, "sh", "-c", "dpkg --install /root/driver.deb && rm /root/driver.deb")
 
 
-def make(state: State, layout: tuple[Host, ...], image: str, slim: Path, driver: Path) -> None:
-    """Start all hosts that are not there yet, set them up and write known_hosts."""
+def make(state: State, layout: tuple[Host, ...], slim: Path, driver: Path, only: str = "") -> None:
+    """Start all hosts that are not there yet, or only this one, set them up and write known_hosts."""
     public_key = make_key(KEY, "swarmhub lab")
     state.sudo_password = state.sudo_password or secrets.token_urlsafe(12)
     state.save()
     new: list[Host] = []
-    for host in layout:
+    wanted = [host for host in layout if only in ("", host.name)]
+    for host in wanted:
         existing = docker(state, "ps", "--all", "--quiet", "--no-trunc", "--filter", f"name=^/{PREFIX}-{host.name}$")
         if existing:
             docker(state, "start", existing)
         else:
-            existing = _start(state, host, layout, image, slim)
+            existing = _start(state, host, layout, slim)
             new.append(host)
         state.containers[host.name] = existing
         state.save()
-    known = ""
-    for host in layout:
+    for host in wanted:
         container = state.containers[host.name]
         _set_up(state, host, container, public_key)
         if host.cards and host.driver:
             _install_driver(state, container, driver)
-        key = docker(state, "exec", container, "cat", "/etc/ssh/ssh_host_ed25519_key.pub").split()
-        known += f"{state.address(host.number)} {key[0]} {key[1]}\n"
         say(f"    {host.name}: {state.address(host.number)}{' (new)' if host in new else ''}")
+    known = ""
+    for host in layout:
+        key = docker(state, "exec", state.containers[host.name], "cat", "/etc/ssh/ssh_host_ed25519_key.pub").split()
+        known += f"{state.address(host.number)} {key[0]} {key[1]}\n"
     write_private(KNOWN_HOSTS, known)
+
+
+def _inner_cgroups(state: State, volumes: Iterable[str]) -> list[Path]:
+    """Control groups of containers inside the hosts of these volumes: an engine that dies with its host leaves them."""
+    found: list[Path] = []
+    for volume in volumes:
+        place = Path(docker(state, "volume", "inspect", "--format={{.Mountpoint}}", volume))
+        for container in place.glob("containers/*"):
+            found += Path("/sys/fs/cgroup").glob(f"*/docker/{container.name}")
+    return found
+
+
+def remove_containers(state: State, containers: Iterable[str], volumes: list[str]) -> None:
+    """Remove hosts with what their engines kept in these volumes."""
+    leftover_cgroups = _inner_cgroups(state, volumes)
+    if known := list(containers):
+        docker(state, "rm", "--force", "--volumes", *known, timeout=300)
+    for group in leftover_cgroups:
+        # Deepest first; a control group can only be removed when it is empty.
+        for path in sorted([*(p for p in group.rglob("*") if p.is_dir()), group], reverse=True):
+            if path.exists():
+                path.rmdir()
+    if volumes:
+        docker(state, "volume", "rm", *volumes, timeout=300)
+
+
+def remove(state: State, host: Host) -> None:
+    """Take one host away, as if it were carried out of the room."""
+    volume = f"{PREFIX}-{host.name}-docker"
+    remove_containers(state, [state.containers[host.name]], [volume])
+    del state.containers[host.name]
+    state.volumes.remove(volume)
+    state.save()

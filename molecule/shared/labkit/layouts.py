@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 from .state import LAB_ID
 
@@ -36,10 +37,18 @@ class Host:
 
 @dataclass(frozen=True)
 class Layout:
-    """The hosts of a lab, and whether each runs a kernel of its own (user-mode Linux) or is a container."""
+    """The hosts of a lab, and whether each runs a kernel of its own (user-mode Linux) or is a container.
+
+    `spares` are there only once somebody has asked for them.
+    """
 
     hosts: tuple[Host, ...]
     kernels: bool = False
+    spares: tuple[Host, ...] = ()
+
+    def with_spares(self, names: Collection[str]) -> Layout:
+        """The layout with these of its spares as hosts like all others."""
+        return replace(self, hosts=(*self.hosts, *(host for host in self.spares if host.name in names)))
 
 
 LAYOUTS = {
@@ -50,7 +59,8 @@ LAYOUTS = {
             Host("cpu1", 12, ("cpu_workers",), hostname="worker-a"),
             Host("gpu1", 13, ("gpu_workers",), cards=2),
             Host("gpu2", 14, ("gpu_workers",), cards=4, card_model="NVIDIA GeForce RTX 3090", sudo_password=True),
-        )
+        ),
+        spares=(Host("gpu3", 15, ("gpu_workers",), cards=2),),
     ),
     "single": Layout((Host("one", 11, ("managers", "gpu_workers", "postgres_server"), cards=2),)),
     "kernel": Layout(

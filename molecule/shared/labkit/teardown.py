@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 from . import engine, hosts, kernels
 from .engine import docker
@@ -11,31 +10,13 @@ from .run import LabError, phase, say, succeeds
 from .state import LAB, STATE_FILE, State, end_process
 
 
-def _inner_cgroups(state: State) -> list[Path]:
-    """Control groups of containers inside the hosts: an engine that dies with its host leaves them behind."""
-    found: list[Path] = []
-    for volume in docker(state, "volume", "ls", "--quiet", "--filter", f"label={hosts.LABEL}").split():
-        place = Path(docker(state, "volume", "inspect", "--format={{.Mountpoint}}", volume))
-        for container in place.glob("containers/*"):
-            found += Path("/sys/fs/cgroup").glob(f"*/docker/{container.name}")
-    return found
-
-
 def _remove_from_engine(state: State) -> None:
     """Remove everything with the lab's label; the label also finds what a killed run had no time to record."""
-    leftover_cgroups = _inner_cgroups(state)
     label = f"label={hosts.LABEL}"
-    if containers := docker(state, "ps", "--all", "--quiet", "--filter", label).split():
-        docker(state, "rm", "--force", "--volumes", *containers, timeout=300)
-    for group in leftover_cgroups:
-        # Deepest first; a control group can only be removed when it is empty.
-        for path in sorted([*(p for p in group.rglob("*") if p.is_dir()), group], reverse=True):
-            if path.exists():
-                path.rmdir()
+    containers = docker(state, "ps", "--all", "--quiet", "--filter", label).split()
+    hosts.remove_containers(state, containers, docker(state, "volume", "ls", "--quiet", "--filter", label).split())
     if networks := docker(state, "network", "ls", "--quiet", "--filter", label).split():
         docker(state, "network", "rm", *networks)
-    if volumes := docker(state, "volume", "ls", "--quiet", "--filter", label).split():
-        docker(state, "volume", "rm", *volumes, timeout=300)
     if state.image:
         # Another lab on this engine may still need it; then the engine refuses, and that is right.
         succeeds(["docker", "--host", state.docker_host, "image", "rm", state.image])

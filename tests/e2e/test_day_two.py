@@ -1,0 +1,156 @@
+"""Day two on the lab that is up: the cluster grows while people are on it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from .conftest import INVENTORY, ROOT, Lab, PlayResult, run_playbook
+
+SPARE = "gpu3"
+HEARTBEAT = "{{json .Swarm.Cluster.Spec.Dispatcher}}"
+PEOPLE = [f"day-two-{number}" for number in range(10)]
+
+
+def lab_command(*arguments: str) -> None:
+    subprocess.run(
+        [sys.executable, "molecule/shared/lab.py", *arguments], cwd=ROOT, check=True, capture_output=True, timeout=300
+    )
+
+
+def tasks(lab: Lab) -> set[str]:
+    """The ids of all running tasks of the cluster."""
+    ids = lab.docker("service", "ls", "--quiet").split()
+    return set(lab.docker("service", "ps", "--quiet", "--no-trunc", "--filter=desired-state=running", *ids).split())
+
+
+@pytest.fixture(scope="module")
+def grown(lab: Lab, pool: ThreadPoolExecutor) -> t.Iterator[Lab]:
+    """The lab with a spare host in its inventory that has nothing of swarmhub yet, and ten notebooks at work."""
+    sessions = list(pool.map(lab.add_user, PEOPLE))
+    try:
+        lab_command("add", SPARE)
+        for session in sessions:
+            session.start(lab.profile(cards=False))
+        for session in sessions:
+            session.wait_until_ready()
+        yield Lab()
+    finally:
+        list(pool.map(lab.remove_user, sessions))
+        carry_out(lab)
+
+
+def carry_out(lab: Lab) -> None:
+    """Take the spare host away, and its node out of the swarm."""
+    left = lab.docker("node", "ls", "--filter", f"name={SPARE}", "--quiet").split()
+    lab_command("remove", SPARE)
+    if left:
+        lab.docker("node", "rm", "--force", *left)
+
+
+def add_node(*arguments: str) -> PlayResult:
+    """Run the playbook for the spare host, which must end well."""
+    result = run_playbook("playbooks/add_node.yml", "-e", f"node={SPARE}", *arguments, timeout=600)
+    assert result.code == 0, result.output
+    return result
+
+
+def is_part_of_the_cluster(lab: Lab) -> None:
+    """The spare host is a node with its labels and its cards, and nothing is left to do."""
+    (node,) = lab.inspect("node", lab.ssh(SPARE, "docker info --format '{{.Swarm.NodeID}}'").strip())
+    assert (node["Status"]["State"], node["Spec"]["Labels"]["calculation_type"]) == ("ready", "gpu")
+    assert len(node["Description"]["Resources"]["GenericResources"]) == 2
+    again = add_node()
+    assert set(again.changed.values()) == {0}, again.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "say which host to add"),
+        (("-e", "node=gpu9"), "gpu9 is no host of the inventory"),
+        (("-e", "node=mgr1"), "mgr1 is not a worker and nothing else"),
+        (("-e", f"node={SPARE}", "-e", "manager=cpu1"), "cpu1 is no manager"),
+    ],
+)
+def test_what_cannot_be_added_is_refused_and_nobody_contacted(
+    grown: Lab, arguments: tuple[str, ...], words: str
+) -> None:
+    result = run_playbook("playbooks/add_node.yml", *arguments)
+    assert result.code != 0
+    assert words in result.output
+    assert result.stats == {}
+    assert grown.docker("node", "ls", "--filter", f"name={SPARE}", "--quiet") == ""
+
+
+def test_a_closed_port_is_told_before_anything_changes(grown: Lab) -> None:
+    manager = grown.variables[grown.manager]["ansible_host"]
+    grown.ssh(SPARE, f"ip route add unreachable {manager}/32")
+    try:
+        result = run_playbook("playbooks/add_node.yml", "-e", f"node={SPARE}")
+    finally:
+        grown.ssh(SPARE, f"ip route del unreachable {manager}/32")
+    assert result.code != 0
+    assert f"{SPARE} cannot reach {manager} at TCP port 2377" in result.output
+    assert set(result.changed.values()) == {0}
+    assert "swarmhub" not in grown.ssh(SPARE, "ls /etc")
+
+
+def test_check_mode_lists_what_would_be_done(grown: Lab) -> None:
+    result = add_node("--check")
+    assert f"{SPARE}" in result.stats
+    assert "docker.io not installed" in result.output
+    assert "swarmhub" not in grown.ssh(SPARE, "ls /etc")
+
+
+def test_a_node_is_added_under_ten_notebooks_and_touches_nothing_else(grown: Lab) -> None:
+    before = tasks(grown)
+    assert len(before) >= len(PEOPLE) + 2  # hub and proxy
+    # What site.yml would mend, and what it would change: none of it is this playbook's.
+    spoilt = "/etc/needrestart/conf.d/swarmhub.conf"
+    grown.ssh(grown.manager, f"echo '# by hand' >> {spoilt}")
+    hub = grown.inspect("service", "swarmhub_hub")[0]["Version"]
+    heartbeat = grown.docker("info", "--format", HEARTBEAT)
+
+    result = add_node("-e", "hub_idle_timeout=7777", "-e", "swarm_dispatcher_heartbeat=9")
+
+    assert set(result.stats) == {SPARE, grown.manager}
+    assert result.changed[grown.manager] == 1, result.output  # the labels of the new node
+    assert before <= tasks(grown)
+    assert grown.inspect("service", "swarmhub_hub")[0]["Version"] == hub
+    assert "by hand" in grown.ssh(grown.manager, f"cat {spoilt}")
+    assert grown.docker("info", "--format", HEARTBEAT) == heartbeat
+    assert [row for row in result.output.splitlines() if "another node" in row and SPARE in row], result.output
+    print(f"add_node.yml, from nothing to a notebook that was proven: {result.seconds:.0f} s")
+    is_part_of_the_cluster(grown)
+    whole = run_playbook("site.yml")
+    assert whole.code == 0, whole.output
+    assert whole.changed == {**dict.fromkeys(grown.variables, 0), grown.manager: 1}, whole.output
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.usefixtures("grown")
+def test_a_killed_run_is_mended_by_the_next(lab: Lab, seed: int) -> None:
+    carry_out(lab)
+    lab_command("add", SPARE)
+    seconds = random.Random(seed).uniform(3, 60)
+    command = [sys.executable, "-m", "ansible", "playbook", "-i", str(INVENTORY), "playbooks/add_node.yml"]
+    with subprocess.Popen(
+        [*command, "-e", f"node={SPARE}"], cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True
+    ) as run:
+        time.sleep(seconds)
+        assert run.poll() is None
+        os.killpg(run.pid, signal.SIGKILL)
+    begun = time.monotonic()
+    add_node()
+    print(f"killed after {seconds:.0f} s, mended in {time.monotonic() - begun:.0f} s")
+    is_part_of_the_cluster(Lab())
