@@ -12,8 +12,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def run_play(inventory: Path, play: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a play from the project's root, with the project's settings."""
+def run_play(
+    inventory: Path | str, play: Path, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a play from the project's root, with the project's settings and a further ``environment``."""
     return subprocess.run(
         [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, play, *arguments],
         capture_output=True,
@@ -21,7 +23,7 @@ def run_play(inventory: Path, play: Path, *arguments: str) -> subprocess.Complet
         timeout=120,
         check=False,
         cwd=ROOT,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", **environment},
     )
 
 

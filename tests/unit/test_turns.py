@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import typing as t
 from pathlib import Path
 
 import yaml
+from rendering import ROOT, run_play
 
-ROOT = Path(__file__).parents[2]
 INCLUDE = "Prepare host, cards and engine of one host after the other"
 Tasks = list[dict[str, t.Any]]
 
@@ -22,18 +19,7 @@ def play(folder: Path, hosts: str, tasks: Tasks, variables: dict[str, t.Any]) ->
         {"hosts": "all", "gather_facts": False, "connection": "local", "vars": variables, "tasks": tasks},
     ]
     (folder / "play.yml").write_text(yaml.safe_dump(content))
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", hosts, folder / "play.yml"],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_FILTER_PLUGINS": str(ROOT / "filter_plugins"),
-        },
-    )
+    done = run_play(hosts, folder / "play.yml", ANSIBLE_FILTER_PLUGINS=str(ROOT / "filter_plugins"))
     assert done.returncode == 0, done.stdout + done.stderr
     return (folder / "log").read_text()
 
@@ -98,12 +84,14 @@ def test_a_host_on_which_all_waits_is_left_unless_it_is_to_be_drained(tmp_path: 
         },
         "node_may": {"disturb": False, "reboot": False, "drain": "{{ inventory_hostname == 'drains' }}"},
         "cluster_seed": "other",
+        # Who may not change is left, whatever differs there.
+        "cluster_changing": ["waits", "drains"],
     }
     compare = {"ansible.builtin.import_tasks": str(ROOT / "playbooks/tasks/compare.yml")}
     words = "{{ {inventory_hostname: [node_is_right, node_turn, node_waits | length]} | to_json }}"
-    log = play(tmp_path, "waits,drains,", [compare, say(tmp_path, words)], variables)
+    log = play(tmp_path, "waits,drains,keeps,", [compare, say(tmp_path, words)], variables)
     seen = {host: values for line in log.splitlines() for host, values in json.loads(line).items()}
-    assert seen == {"waits": [True, "", 1], "drains": [False, "drain", 1]}
+    assert seen == {"waits": [True, "", 1], "drains": [False, "drain", 1], "keeps": [True, "", 0]}
 
 
 def test_a_card_that_a_reboot_did_not_bring_back_is_told_where_others_remain(tmp_path: Path) -> None:
