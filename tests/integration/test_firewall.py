@@ -104,7 +104,7 @@ class Guarded:
         code = (
             f"import ansible.module_utils; ansible.module_utils.__path__.append('{root}/module_utils')\n"
             "from ansible.module_utils.swarmhub.host_state import firewall_intact\n"
-            "print(firewall_intact('SWARMHUB-', '/run/swarmhub-firewall', ['{self.host.folder}/firewall.v4']))"
+            f"print(firewall_intact('SWARMHUB-', '/run/swarmhub-firewall', ['{self.host.folder}/firewall.v4']))"
         )
         return self.inside(sys.executable, "-c", code).strip() == "True"
 
