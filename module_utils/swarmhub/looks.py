@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from ansible.module_utils.swarmhub import address_plan, homes, profiles
 from ansible.module_utils.swarmhub.card_findings import check_cards, check_profile
-from ansible.module_utils.swarmhub.cluster import address_within, offered_address
+from ansible.module_utils.swarmhub.cluster import SERVER_GROUPS, address_within, offered_address
 from ansible.module_utils.swarmhub.driver import cards_are_to_come, check_driver
 from ansible.module_utils.swarmhub.findings import HOSTS_FILE, VARIABLES_FILE, Finding
 from ansible.module_utils.swarmhub.inventory import Inventory, Variables
@@ -107,7 +107,7 @@ def _collisions(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
 
 def check_servers(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
     """Servers that a run leaves out and whose address nothing tells."""
-    for group in ("nfs_server", "postgres_server", "registry_server"):
+    for group in SERVER_GROUPS:
         for host in inventory.groups.get(group, []):
             if host not in looks and not offered_address(host, inventory.hosts, inventory.settings["cluster_cidrs"]):
                 what = f"is the {group}, this run leaves it out, and the inventory does not tell its address"
