@@ -17,6 +17,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Instance
 
 from swarmhub_hub import reaper
+from swarmhub_hub.announcements import Announcements, AnnouncementsHandler
 from swarmhub_hub.database import wait_for_database
 from swarmhub_hub.docker_calls import DockerFailure, docker_calls
 from swarmhub_hub.queue import Queue, Waiter
@@ -46,6 +47,18 @@ class SwarmhubApp(JupyterHub):
             self.exit(str(error))
         super().init_db()
         SwarmhubSpawner.queue = Queue(self.db, self.swarmhub_settings, self.log)
+        SwarmhubSpawner.announcements = Announcements(self.db)
+        self.template_vars["announcements"] = SwarmhubSpawner.announcements.shown_to
+
+    def init_handlers(self) -> None:
+        """Add our part of the REST API."""
+        super().init_handlers()
+        ours = (
+            r"/api/announcements(?:/([^/]+))?",
+            AnnouncementsHandler,
+            {"announcements": SwarmhubSpawner.announcements},
+        )
+        self.handlers[:0] = self.add_url_prefix(self.hub_prefix, [ours])
 
     async def start(self) -> None:
         """Wait for the proxy, start JupyterHub, then begin to look after routes and services."""

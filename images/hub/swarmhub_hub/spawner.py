@@ -17,6 +17,7 @@ from tornado import web
 from traitlets import Instance, Int, default
 
 from swarmhub_hub import tasks
+from swarmhub_hub.announcements import ADMIN_SCOPE, Announcements
 from swarmhub_hub.docker_calls import DockerFailure, docker_calls, is_no_answer
 from swarmhub_hub.homes import HomeError, folders_of, make_home, mounts
 from swarmhub_hub.names import home_name, service_name
@@ -26,7 +27,7 @@ from swarmhub_hub.placement import Place
 from swarmhub_hub.profiles import ProfileError, allowed_profiles, choose_profile, profile_form
 from swarmhub_hub.queue import NeverPlaced, Queue, Waiter
 from swarmhub_hub.service import STOP_GRACE_SECONDS, service_arguments
-from swarmhub_hub.settings import Folder, Profile, Settings
+from swarmhub_hub.settings import PROBE_USER, Folder, Profile, Settings
 
 #: start() gives up this many seconds before JupyterHub would, so that the reason can be told.
 TIMEOUT_MARGIN = 15
@@ -36,7 +37,6 @@ SLOT_SECONDS = 10
 ASSIGN_SECONDS = 5
 #: Seconds between two tries to reach a server that is starting.
 LISTEN_PAUSE = 0.2
-ADMIN_SCOPE = "admin:servers"
 CANCELLED = "The start was cancelled."
 
 
@@ -54,8 +54,9 @@ class SwarmhubSpawner(SwarmSpawner):
     settings = Instance(Settings, config=True, help="What the hub was told.")
     concurrent_creations = Int(4, config=True, help="How many services are created and placed at the same time.")
 
-    #: The queue for cards that all spawners share; the hub sets it at its start.
+    #: The queue for cards, and what is announced, of all spawners; the hub sets them at its start.
     queue: t.ClassVar[Queue]
+    announcements: t.ClassVar[Announcements]
     _slots: t.ClassVar[asyncio.Semaphore | None] = None
     _waiter: Waiter | None = None
     _task: tasks.Task | None = None
@@ -101,8 +102,9 @@ class SwarmhubSpawner(SwarmSpawner):
         """Settle profile and node from the user's options, and return the profile.
 
         Raises:
-            SpawnFailed: unknown (400) or not allowed (403).
+            SpawnFailed: unknown (400), not allowed (403), or not now (503).
         """
+        self._check_maintenance()
         try:
             profile = choose_profile(self.allowed(), self.settings, options.get("profile"))
         except ProfileError as error:
@@ -121,6 +123,13 @@ class SwarmhubSpawner(SwarmSpawner):
         waiting = self.settings.queue_timeout if profile.gpus else 0
         self.start_timeout = waiting + self.settings.start_timeout + TIMEOUT_MARGIN
         return profile
+
+    def _check_maintenance(self) -> None:
+        """Refuse what is new; who was waiting for cards when the hub was started again goes on waiting."""
+        told = self.announcements.maintenance()
+        goes_on = any((waiter.user, waiter.server) == (self.user.name, self.name) for waiter in self.queue.unasked())
+        if told and not (self._asked_by_admin() or self.user.name == PROBE_USER or goes_on):
+            raise SpawnFailed(503, f"No notebook can be started now: {told.text}")
 
     def _asked_by_admin(self) -> bool:
         return self.handler is not None and ADMIN_SCOPE in self.handler.expanded_scopes

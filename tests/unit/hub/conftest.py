@@ -21,6 +21,7 @@ from jupyterhub import orm  # noqa: E402
 from jupyterhub.objects import Hub  # noqa: E402
 from jupyterhub.user import User  # noqa: E402
 from swarmhub_hub import docker_calls as docker_calls_module  # noqa: E402
+from swarmhub_hub.announcements import Announcements  # noqa: E402
 from swarmhub_hub.notebook_files import notebook_files  # noqa: E402
 from swarmhub_hub.queue import Queue  # noqa: E402
 from swarmhub_hub.settings import Settings, parse_settings  # noqa: E402
@@ -96,6 +97,7 @@ class Places:
     def start_hub(self) -> Queue:
         """Read the queue, as a hub that is started again does."""
         SwarmhubSpawner.queue = Queue(self.db, self.settings, logging.getLogger())
+        SwarmhubSpawner.announcements = Announcements(self.db)
         return SwarmhubSpawner.queue
 
     def spawner(self, name: str = "alice", admin: bool = False, groups: t.Sequence[str] = ()) -> SwarmhubSpawner:

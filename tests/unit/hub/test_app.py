@@ -209,3 +209,38 @@ def test_no_secret_is_in_the_log(hub: RunningHub) -> None:
     log = hub.log.read_text()
     assert "JupyterHub is now running" in log
     assert [name for name, secret in SECRETS.items() if secret in log] == []
+
+
+def test_what_is_announced_is_on_the_pages_of_those_it_is_for(hub: RunningHub) -> None:
+    browser = Browser()
+    assert hub.signs_in("swarmhub-probe", SECRETS["probe_password"], browser)
+    some = {"text": "Save <your> work", "users": ["swarmhub-probe"], "until": "2999-01-31T18:00:00+00:00"}
+    status, told = hub.api("PUT", "/announcements/some", some)
+    assert (status, told) == (200, {"name": "some", "maintenance": False, **some})
+    try:
+        page = browser.open(f"{hub.url}/home", timeout=10).read().decode()
+        assert "Save &lt;your&gt; work" in page
+        assert "2999-01-31 18:00 UTC" in page
+        sign_in_page = Browser().open(f"{hub.url}/login", timeout=10).read().decode()
+        assert "Save &lt;your&gt; work" not in sign_in_page
+        assert hub.api("PUT", "/announcements/all", {"text": "The hub rests", "maintenance": True})[0] == 200
+        assert "The hub rests" in Browser().open(f"{hub.url}/login", timeout=10).read().decode()
+        assert [each["name"] for each in hub.api("GET", "/announcements")[1]] == ["all", "some"]
+        assert hub.api("GET", "/announcements/some")[1] == told
+    finally:
+        assert hub.api("DELETE", "/announcements/some")[0] == 204
+        hub.api("DELETE", "/announcements/all")
+    assert hub.api("DELETE", "/announcements/some")[0] == 404
+    assert "Save" not in browser.open(f"{hub.url}/home", timeout=10).read().decode()
+
+
+def test_announcing_is_for_those_who_may_stop_everybodys_servers(hub: RunningHub) -> None:
+    browser = Browser()
+    assert hub.signs_in("swarmhub-probe", SECRETS["probe_password"], browser)
+    xsrf = browser.cookie("_xsrf")
+    browser.open(f"{hub.url}/api/user?_xsrf={xsrf}", timeout=10).close()
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        browser.open(f"{hub.url}/api/announcements?_xsrf={xsrf}", timeout=10)
+    assert hub.api("GET", "/announcements", token="")[0] == 403
+    assert hub.api("PUT", "/announcements/a", {"text": ""})[1]["message"].startswith("text: write 1 to")
+    assert hub.api("PUT", "/announcements", {"text": "x"})[0] == 405
