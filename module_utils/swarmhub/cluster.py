@@ -210,12 +210,17 @@ def kept_out(variables: Facts) -> dict[str, list[str]]:
     return {key: list(map(str, variables.get(f"gpu_{key}") or [])) for key in ("exclude", "shared")}
 
 
-def wanted_nodes(hosts: Iterable[str], hostvars: Mapping[str, Facts]) -> list[dict[str, t.Any]]:
+def wanted_nodes(
+    hosts: Iterable[str], hostvars: Mapping[str, Facts], given_back: Iterable[str] = ()
+) -> list[dict[str, t.Any]]:
     """Return the nodes as module swarm_nodes takes them; hosts that were not looked at are left as they are.
 
     An engine whose restart waits still hands out the cards that it was started with, so what labels say of the cards
     stays as it is until then. That a card is never both somebody's own and shared does not hang on this: the hub shares
     no card that the engine still advertises.
+
+    Args:
+        given_back: hosts that are to take notebooks again, whoever drained them.
     """
     nodes = []
     for host in hosts:
@@ -237,6 +242,8 @@ def wanted_nodes(hosts: Iterable[str], hostvars: Mapping[str, Facts]) -> list[di
         }
         if pool and not waits:
             node["generic_resources"] = pool
+        if host in given_back:
+            node["availability"] = "active"
         nodes.append(node)
     return nodes
 

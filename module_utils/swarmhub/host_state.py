@@ -236,8 +236,10 @@ def _nodes(local: LocalEngine) -> Facts:
         description, manager = node.get("Description") or {}, node.get("ManagerStatus") or {}
         found[node["ID"]] = {
             "hostname": description.get("Hostname", ""),
+            "address": node["Status"].get("Addr", ""),
             "state": node["Status"]["State"],
             "role": node["Spec"]["Role"],
+            "availability": node["Spec"]["Availability"],
             "cpus": (description.get("Resources") or {}).get("NanoCPUs", 0) // 10**9,
             "manager": manager.get("Addr", "").rpartition(":")[0] if manager.get("Reachability") == "reachable" else "",
         }

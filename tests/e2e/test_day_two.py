@@ -136,6 +136,33 @@ def test_a_node_is_added_under_ten_notebooks_and_touches_nothing_else(grown: Lab
     assert whole.changed == {**dict.fromkeys(grown.variables, 0), grown.manager: 1}, whole.output
 
 
+def test_a_node_is_removed_and_keeps_nothing_of_ours(grown: Lab) -> None:
+    before = tasks(grown)
+    result = run_playbook("playbooks/remove_node.yml", "-e", f"node={SPARE}", "-e", "confirm=yes")
+    assert result.code == 0, result.output
+    assert set(result.stats) == {SPARE, grown.manager}
+    assert grown.docker("node", "ls", "--filter", f"name={SPARE}", "--quiet") == ""
+    grown.ssh(SPARE, "test ! -e /etc/swarmhub && test ! -e /etc/docker/daemon.json")
+    assert before == tasks(grown)
+    print(f"remove_node.yml: {result.seconds:.0f} s")
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("grown")
+def test_a_dead_node_is_forgotten_also_when_the_inventory_has_it_no_more(lab: Lab) -> None:
+    lab_command("add", SPARE)
+    add_node()
+    lab_command("remove", SPARE)  # its power fails
+    begun = time.monotonic()
+    while lab.docker("node", "inspect", "--format={{.Status.State}}", SPARE) != "down":
+        assert time.monotonic() < begun + 180
+        time.sleep(1)
+    print(f"a node whose power fails is Down after {time.monotonic() - begun:.0f} s")
+    result = run_playbook("playbooks/remove_node.yml", "-e", f"node={SPARE}", "-e", "confirm=yes")
+    assert result.code == 0, result.output
+    assert lab.docker("node", "ls", "--filter", f"name={SPARE}", "--quiet") == ""
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.usefixtures("grown")

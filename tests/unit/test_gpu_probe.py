@@ -289,5 +289,5 @@ def test_only_hosts_that_changed_and_whose_engine_does_not_wait_are_probed_again
 
 def test_the_table_has_the_probe_s_own_columns() -> None:
     rows = [{"node": "gpu1", "case": "hold none", "outcome": "passed", "seconds": 1.5, "seen": "none"}]
-    assert table(rows) == ["NODE  CASE       OUTCOME  SECONDS  SEEN", "gpu1  hold none  passed       1.5  none"]
-    assert table([]) == []
+    assert table(rows) == "NODE  CASE       OUTCOME  SECONDS  SEEN\ngpu1  hold none  passed       1.5  none"
+    assert table([]) == ""

@@ -99,7 +99,7 @@ def test_the_table_is_aligned() -> None:
         {"profile": "", "step": "sign in", "outcome": "passed", "seconds": 0.3, "detail": "by the sign-in page"},
         {"profile": "gpu", "step": "stop", "outcome": "one node only", "seconds": 12.0, "detail": ""},
     ]
-    assert table(rows) == [
+    assert table(rows).splitlines() == [
         "PROFILE  STEP     OUTCOME        SECONDS  SEEN",
         "-        sign in  passed             0.3  by the sign-in page",
         "gpu      stop     one node only     12.0  -",
