@@ -195,9 +195,10 @@ class FilterModule:
             "swarmhub_probe_table": probe_report.table,
             "swarmhub_role_file": lambda path: (PROJECT / "roles" / path).read_text(),
             "swarmhub_secret_files": secret_files,
-            "swarmhub_secrets_mismatch": lambda values, directory, kept: secrets.mismatch(
-                Path(directory), values, kept
+            "swarmhub_secrets_mismatch": lambda values, directory, kept, rotating: secrets.mismatch(
+                Path(directory), values, kept, rotating
             ),
+            "swarmhub_rotated": lambda directory: list(secrets.former_values(Path(directory))),
             "swarmhub_scope": cluster.scope,
             "swarmhub_seed": cluster.seed_manager,
             "swarmhub_seed_strings": seed_strings.seed_strings,

@@ -19,6 +19,18 @@ options:
     required: true
   provided: {description: Names of secrets that the user keeps elsewhere., type: list, elements: str, default: []}
   registry_address: {description: IP address of the site's registry; empty without one., type: str, default: ""}
+  rotate:
+    description:
+      - Names of secrets to make anew, out of C(proxy_token), C(cookie_secret), C(crypt_key), C(db_password),
+        C(probe_password) and C(api_token). What they were is kept in C(former) below O(directory).
+      - A rotation that was begun goes on with the values that it made.
+    type: list
+    elements: str
+    default: []
+  rotated:
+    description: The rotation has reached the cluster; what the secrets were is removed.
+    type: bool
+    default: false
 attributes:
   check_mode: {description: Predicts which files would be written., support: full}
   idempotent: {description: An existing file is never rewritten., support: full}
@@ -36,18 +48,30 @@ EXAMPLES = r"""
 RETURN = r"""
 created: {description: Names of the files that were written., returned: always, type: list, elements: str}
 names: {description: Names of all files that make up the secrets., returned: always, type: list, elements: str}
+rotating: {description: Names of the secrets whose rotation goes on., returned: always, type: list, elements: str}
 """
 
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.swarmhub.secrets import create_missing, refusal, tighten, wanted_names
+from ansible.module_utils.swarmhub.secrets import (
+    SecretsError,
+    create_missing,
+    forget_former,
+    former_values,
+    refusal,
+    rotate,
+    tighten,
+    wanted_names,
+)
 
 ARGUMENTS = {
     "directory": {"type": "path", "required": True},
     "kept": {"type": "dict", "required": True, "no_log": False},
     "provided": {"type": "list", "elements": "str", "default": []},
     "registry_address": {"type": "str", "default": ""},
+    "rotate": {"type": "list", "elements": "str", "default": [], "no_log": False},
+    "rotated": {"type": "bool", "default": False},
 }
 
 
@@ -61,10 +85,18 @@ def main() -> None:
         module.fail_json(msg=reason)
     if module.check_mode:
         created = [name for name in wanted if not (directory / name).exists()]
-        module.exit_json(changed=bool(created), created=created, names=wanted)
+        rotating = [] if module.params["rotated"] else sorted({*former_values(directory), *module.params["rotate"]})
+        module.exit_json(changed=bool(created or rotating), created=created, names=wanted, rotating=rotating)
     created = create_missing(directory, wanted, address)
     opened = tighten(directory, wanted)
-    module.exit_json(changed=bool(created or opened), created=created, names=wanted)
+    before = former_values(directory)
+    try:
+        rotating = rotate(directory, module.params["rotate"])
+    except SecretsError as error:
+        module.fail_json(msg=f"{error}. Nothing was rotated.")
+    ended = module.params["rotated"] and forget_former(directory)
+    changed = bool(created or opened or ended or rotating != sorted(before))
+    module.exit_json(changed=changed, created=created, names=wanted, rotating=[] if ended else rotating)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,12 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "probe_password": _password,
     "api_token": _key,
 }
+#: What rotate_secrets.yml makes anew: the hub's and the proxy's own. An administrator's password is hers to change, the
+#: registry's are in the configuration of every engine.
+ROTATED = ("proxy_token", "cookie_secret", "crypt_key", "db_password", "probe_password", "api_token")
+#: Below the secrets, and there only while a rotation is not finished: the former values.
+FORMER = "former"
+VAULT = "$ANSIBLE_VAULT"
 REGISTRY_NAMES = (
     "registry_password",
     "registry_htpasswd",
@@ -132,16 +138,74 @@ def cure(directory: Path, manager: str) -> str:
     )
 
 
-def mismatch(directory: Path, values: Mapping[str, str], kept: Mapping[str, Mapping[str, str]]) -> str:
-    """Return which secrets are other than the cluster's, as a sentence; empty when all agree."""
-    key = values.get(FINGERPRINT_KEY, "")
-    own = {name: fingerprint(key, name, value) for name, value in values.items()}
+def mismatch(
+    directory: Path, values: Mapping[str, str], kept: Mapping[str, Mapping[str, str]], rotating: bool = False
+) -> str:
+    """Return which secrets are other than the cluster's, as a sentence; empty when all agree.
+
+    While a rotation is not finished, a manager may hold the former or the new value of each secret; only the run that
+    is ``rotating`` goes on then.
+    """
+    former = former_values(directory)
+    if former and not rotating:
+        unfinished = ", ".join(former)
+        again = "Nothing was changed. Run playbooks/rotate_secrets.yml again."
+        return f"The rotation of {unfinished} is not finished. {again}"
+    sets = [values, {**values, **former}]
+    keys = {each.get(FINGERPRINT_KEY, "") for each in sets}
+    own = {name: {fingerprint(key, name, each[name]) for key in keys for each in sets} for name in values}
     for manager, names in kept.items():
-        other = sorted(name for name in names if name in own and own[name] != names[name])
+        other = sorted(name for name in names if name in own and names[name] not in own[name])
         if other:
             wrong = ", ".join(other)
             return f"{wrong} in {directory} are not the secrets that the cluster carries. {cure(directory, manager)}"
     return ""
+
+
+def former_values(directory: Path) -> dict[str, str]:
+    """Return the values that an unfinished rotation replaces."""
+    former = directory / FORMER
+    paths = sorted(path for path in former.iterdir() if not path.name.startswith(".")) if former.is_dir() else []
+    return {path.name: path.read_text() for path in paths}
+
+
+def rotate(directory: Path, names: list[str]) -> list[str]:
+    """Make ``names`` anew and keep what they were; return what is being rotated, more if an earlier run did not finish.
+
+    Each former value is in its place before the new one is: killed anywhere, this goes on where it was.
+
+    Raises:
+        SecretsError: a name is none that can be rotated, or its file is encrypted.
+    """
+    if unknown := [name for name in names if name not in ROTATED]:
+        raise SecretsError(f"{', '.join(unknown)} cannot be rotated; choose from {', '.join(ROTATED)}")
+    if locked := [name for name in names if (directory / name).read_text().startswith(VAULT)]:
+        raise SecretsError(
+            f"{', '.join(locked)} in {directory} are encrypted: ansible-vault decrypt them for the rotation"
+        )
+    former = former_values(directory)
+    for name in names:
+        old = former.get(name) or (directory / name).read_text()
+        if name in former and (directory / name).read_text() != old:
+            continue
+        (directory / FORMER).mkdir(mode=0o700, exist_ok=True)
+        _write(directory / FORMER / name, old)
+        # JupyterHub encrypts with the first key, and decrypts with all.
+        _write(
+            directory / name, f"{GENERATORS[name]()};{old.split(';')[0]}" if name == "crypt_key" else GENERATORS[name]()
+        )
+    return sorted({*former, *names})
+
+
+def forget_former(directory: Path) -> bool:
+    """End a rotation: remove the former values; return whether there were any."""
+    former = directory / FORMER
+    if not former.is_dir():
+        return False
+    for path in former.iterdir():
+        path.unlink()
+    former.rmdir()
+    return True
 
 
 def create_missing(directory: Path, wanted: list[str], registry_address: str) -> list[str]:
@@ -155,12 +219,17 @@ def create_missing(directory: Path, wanted: list[str], registry_address: str) ->
     if set(missing) & set(REGISTRY_NAMES):
         made |= registry_secrets(registry_address)
     for name, value in made.items():
-        temporary = directory / f".{name}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(value)
-        temporary.rename(directory / name)
+        _write(directory / name, value)
     return sorted(made)
+
+
+def _write(path: Path, value: str) -> None:
+    """Write a file of mode 0600 as a whole or not at all."""
+    temporary = path.with_name(f".{path.name}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(value)
+    temporary.rename(path)
 
 
 def tighten(directory: Path, wanted: list[str]) -> list[str]:

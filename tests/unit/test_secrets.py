@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 import bcrypt
+import pytest
 from ansible.module_utils.swarmhub import secrets
 from ansible.module_utils.swarmhub.host_state import fingerprints
 from cryptography import x509
@@ -72,3 +73,68 @@ def test_open_files_are_closed(tmp_path: Path) -> None:
     (tmp_path / "s" / "proxy_token").chmod(0o644)
     assert secrets.tighten(tmp_path / "s", WANTED) == ["proxy_token"]
     assert secrets.tighten(tmp_path / "s", WANTED) == []
+
+
+def rotated(directory: Path) -> dict[str, str]:
+    return {name: (directory / name).read_text() for name in secrets.ROTATED}
+
+
+def test_a_rotation_makes_new_values_and_keeps_the_former_until_it_ends(tmp_path: Path) -> None:
+    secrets.create_missing(tmp_path, WANTED, "10.0.0.1")
+    before = values(tmp_path)
+    assert secrets.rotate(tmp_path, ["crypt_key", "proxy_token"]) == ["crypt_key", "proxy_token"]
+    after = values(tmp_path)
+    assert {name for name in WANTED if after[name] != before[name]} == {"crypt_key", "proxy_token"}
+    assert secrets.former_values(tmp_path) == {name: before[name] for name in ("crypt_key", "proxy_token")}
+    assert stat.S_IMODE((tmp_path / "former" / "crypt_key").stat().st_mode) == 0o600
+    # What was encrypted with the old key can still be read, and a third key drops out.
+    assert after["crypt_key"].split(";")[1:] == [before["crypt_key"]]
+    assert secrets.forget_former(tmp_path)
+    assert not secrets.forget_former(tmp_path)
+    secrets.rotate(tmp_path, ["crypt_key"])
+    assert values(tmp_path)["crypt_key"].split(";")[1:] == after["crypt_key"].split(";")[:1]
+
+
+def test_a_rotation_that_was_killed_goes_on_with_what_it_made(tmp_path: Path) -> None:
+    secrets.create_missing(tmp_path, WANTED, "10.0.0.1")
+    before = values(tmp_path)
+    secrets.rotate(tmp_path, ["proxy_token", "db_password"])
+    made = rotated(tmp_path)
+    # Killed after the former value was kept, before the new one was written.
+    (tmp_path / "db_password").write_text(before["db_password"])
+    assert secrets.rotate(tmp_path, ["proxy_token", "db_password", "api_token"]) == [
+        "api_token",
+        "db_password",
+        "proxy_token",
+    ]
+    assert rotated(tmp_path)["proxy_token"] == made["proxy_token"]
+    assert before["db_password"] != rotated(tmp_path)["db_password"]
+    assert secrets.former_values(tmp_path)["db_password"] == before["db_password"]
+
+
+def test_what_cannot_be_rotated_is_said(tmp_path: Path) -> None:
+    secrets.create_missing(tmp_path, WANTED, "10.0.0.1")
+    with pytest.raises(secrets.SecretsError, match="registry_password cannot be rotated; choose from proxy_token"):
+        secrets.rotate(tmp_path, ["registry_password"])
+    (tmp_path / "api_token").write_text("$ANSIBLE_VAULT;1.1;AES256\n00\n")
+    with pytest.raises(secrets.SecretsError, match=r"api_token in .* are encrypted"):
+        secrets.rotate(tmp_path, ["api_token", "proxy_token"])
+    assert secrets.former_values(tmp_path) == {}
+
+
+@pytest.mark.parametrize("held", ["former", "new", "some of both"])
+def test_in_a_rotation_managers_may_hold_former_and_new_values(tmp_path: Path, held: str) -> None:
+    ours, kept = tmp_path / "ours", tmp_path / "kept"
+    secrets.create_missing(ours, WANTED, "10.0.0.1")
+    before = values(ours)
+    secrets.rotate(ours, list(secrets.ROTATED))
+    after = values(ours)
+    kept.mkdir()
+    for number, name in enumerate(WANTED):
+        new = held == "new" or (held != "former" and number % 2)
+        (kept / name).write_text((after if new else before)[name])
+    fingerprinted = {"m1": fingerprints(str(kept))}
+    assert secrets.mismatch(ours, after, fingerprinted, rotating=True) == ""
+    assert "rotate_secrets.yml again" in secrets.mismatch(ours, after, fingerprinted)
+    (kept / "proxy_token").write_text("somebody else's")
+    assert "proxy_token in" in secrets.mismatch(ours, after, {"m1": fingerprints(str(kept))}, rotating=True)

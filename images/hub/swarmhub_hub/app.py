@@ -60,6 +60,15 @@ class SwarmhubApp(JupyterHub):
         )
         self.handlers[:0] = self.add_url_prefix(self.hub_prefix, [ours])
 
+    async def init_api_tokens(self) -> None:
+        """Let the services' present tokens in, and no former ones: JupyterHub itself only adds."""
+        await super().init_api_tokens()
+        for name, service in self._service_map.items():
+            for token in orm.Service.find(self.db, name).api_tokens:
+                if not token.match(service.api_token):
+                    self.db.delete(token)
+        self.db.commit()
+
     async def start(self) -> None:
         """Wait for the proxy, start JupyterHub, then begin to look after routes and services."""
         if not (self.subapp or self.generate_config or self.generate_certs):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from swarmhub_hub.accounts import SwarmhubAuthenticator
 from swarmhub_hub.database import engine_arguments, give_password
-from swarmhub_hub.secret_files import need_hex_secret, need_secret, read_secret
+from swarmhub_hub.secret_files import need_keys, need_secret, read_secret
 from swarmhub_hub.settings import PROBE_USER, Settings, load_settings
 from swarmhub_hub.spawner import TIMEOUT_MARGIN, SwarmhubSpawner
 
@@ -53,8 +53,8 @@ def _hub(c: t.Any, settings: Settings, secrets_dir: Path | None) -> None:
     if settings.cookie_secret_file:
         c.JupyterHub.cookie_secret_file = settings.cookie_secret_file
     else:
-        c.JupyterHub.cookie_secret = need_hex_secret("cookie_secret", secrets_dir)
-        c.CryptKeeper.keys = [need_hex_secret("crypt_key", secrets_dir)]
+        c.JupyterHub.cookie_secret = need_keys("cookie_secret", secrets_dir)[0]
+        c.CryptKeeper.keys = need_keys("crypt_key", secrets_dir)
     # A hub that is started again finds its notebooks running.
     c.JupyterHub.cleanup_servers = False
     c.JupyterHub.init_spawners_timeout = 30

@@ -36,18 +36,18 @@ def need_secret(name: str, directory: Path | None = None) -> str:
     return secret
 
 
-def need_hex_secret(name: str, directory: Path | None = None) -> bytes:
-    """Return the 32 bytes that the secret ``name`` writes as 64 hex digits.
+def need_keys(name: str, directory: Path | None = None) -> list[bytes]:
+    """Return the keys that the secret ``name`` writes as 64 hex digits each, with ";" between them.
 
     Raises:
         SettingsError: it is missing, or is not that.
     """
     try:
-        value = bytes.fromhex(need_secret(name, directory))
+        keys = [bytes.fromhex(key) for key in need_secret(name, directory).split(";")]
     except ValueError as error:
         if isinstance(error, SettingsError):
             raise
-        value = b""
-    if len(value) != 32:
+        keys = [b""]
+    if any(len(key) != 32 for key in keys):
         raise SettingsError(f"the secret {name} must be 64 hex digits")
-    return value
+    return keys
