@@ -36,6 +36,10 @@ options:
         type: str
         choices: [present, absent]
         default: present
+      left:
+        description: The host has left by itself, so that its entry is removed before the managers find it Down.
+        type: bool
+        default: false
       labels:
         description:
           - Wanted labels. A value of V(null) takes the label away.
@@ -169,6 +173,7 @@ def main() -> None:
                     "node_id": {"type": "str", "required": True},
                     "name": {"type": "str", "required": True},
                     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+                    "left": {"type": "bool", "default": False},
                     "labels": {"type": "dict"},
                     "role": {"type": "str", "choices": ["manager", "worker"]},
                     "availability": {"type": "str", "choices": ["active", "pause", "drain"]},

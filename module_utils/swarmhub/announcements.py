@@ -52,7 +52,10 @@ def _instant(text: str | None) -> str | None:
     """Return a time of ISO 8601 in UTC; one without a zone is UTC."""
     if not text:
         return None
-    time = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+    try:
+        time = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError as error:
+        raise ValueError(f"until: is {text!r}; write a time such as 2026-01-31T18:00:00Z") from error
     if time.tzinfo is None:
         time = time.replace(tzinfo=datetime.timezone.utc)
     return time.astimezone(datetime.timezone.utc).isoformat()

@@ -105,6 +105,6 @@ def with_names(notebooks: Iterable[Facts], nodes: Iterable[Facts]) -> list[dict[
     ]
 
 
-def wishes(nodes: Iterable[Facts], **wish: str) -> list[dict[str, str]]:
+def wishes(nodes: Iterable[Facts], **wish: t.Any) -> list[dict[str, t.Any]]:
     """Return nodes of a plan as module swarm_nodes takes them, each with the same ``wish``."""
     return [{"node_id": node["node_id"], "name": node["name"], **wish} for node in nodes]

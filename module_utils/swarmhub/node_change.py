@@ -25,6 +25,7 @@ class Wish:
         drained_for_restart: ``True`` drains the node, ``False`` ends such a drain, ``None`` does neither.
         generic_resources: ids by kind that the node must advertise, such as ``{"GPU": ["GPU-…"]}``.
         present: whether the swarm is to have the node at all.
+        left: whether the host of a node that is to go has left by itself.
     """
 
     node_id: str
@@ -35,6 +36,7 @@ class Wish:
     generic_resources: dict[str, list[str]]
     drained_for_restart: bool | None = None
     present: bool = True
+    left: bool = False
 
     @classmethod
     def parse(cls, node: Json) -> Wish:
@@ -44,6 +46,7 @@ class Wish:
             node_id=node["node_id"],
             name=node["name"],
             present=present,
+            left=bool(node.get("left")),
             labels=node.get("labels"),
             role=node.get("role") if present else "worker",
             availability=node.get("availability"),

@@ -60,8 +60,9 @@ def settle(engine: Engine, wanted: t.Mapping[str, t.Any], *, check_mode: bool = 
     gone = [nodes[wish.node_id] for wish in leaving if wish.node_id in nodes]
     gone += [node for node in _stale(nodes, wishes) if wanted["prune"] and node not in gone]
     if not check_mode:
+        left = {wish.node_id for wish in leaving if wish.left}
         for node in gone:
-            _remove(engine, node, timeout)
+            _remove(engine, node, timeout, at_once=node["ID"] in left)
 
     return {
         "changed": bool(changes or gone or joining),
@@ -173,15 +174,15 @@ def _stale(nodes: dict[str, Json], wishes: list[Wish]) -> list[Json]:
     return sorted(filter(left_behind, nodes.values()), key=lambda node: node["ID"])
 
 
-def _remove(engine: Engine, node: Json, timeout: float) -> None:
-    """Delete a node once it is Down; a dead manager is demoted first, which takes the others a moment."""
+def _remove(engine: Engine, node: Json, timeout: float, *, at_once: bool) -> None:
+    """Delete a node, ``at_once`` or once it is Down; a dead manager is demoted first, which takes a moment."""
     path = f"/nodes/{node['ID']}"
 
     def look() -> Json:
         return t.cast(Json, engine.request("GET", path))
 
-    seen = wait_for(look, lambda now: now["Status"]["State"] == "down", timeout)
-    if seen["Status"]["State"] != "down":
+    seen = wait_for(look, lambda now: at_once or now["Status"]["State"] == "down", timeout)
+    if seen["Status"]["State"] != "down" and not at_once:
         raise Refused(
             f"node {node['ID']} of {hostname(node)} cannot be removed, since its engine is still "
             f"{seen['Status']['State']} after {timeout} s: let that host leave first (swarm_member with state=absent)"
@@ -189,7 +190,7 @@ def _remove(engine: Engine, node: Json, timeout: float) -> None:
     update(engine, path, f"{path}/update", lambda spec: {**spec, "Role": "worker"})
     wait_for(look, lambda now: not now.get("ManagerStatus"), timeout)
     try:
-        engine.request("DELETE", path)
+        engine.request("DELETE", path, params={"force": at_once})
     except EngineError as error:
         if error.status != 404:  # gone already, which is what was wanted
             raise

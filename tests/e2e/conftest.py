@@ -95,6 +95,11 @@ class Lab:
         self.variables: dict[str, dict[str, t.Any]] = self.inventory["_meta"]["hostvars"]
         self.manager: str = self.inventory["managers"]["hosts"][0]
 
+    @property
+    def api_token(self) -> str:
+        """The administrator's token, as it is now."""
+        return (SECRETS / "api_token").read_text().strip()
+
     def ssh(self, host: str, command: str, *, timeout: float = 60, check: bool = True) -> str:
         """Run a shell command as root on a host, over a connection of its own; return what it prints.
 
@@ -162,7 +167,7 @@ class Lab:
     def session(self, user: str) -> TokenSession:
         """The hub as ``user``, by the lab's API token."""
         options = {"start_timeout": START_TIMEOUT, "request_timeout": 30, "tls": tls_context(None, True)}
-        return TokenSession(self.access["url"], user, self.access["api_token"], **options)
+        return TokenSession(self.access["url"], user, self.api_token, **options)
 
     def add_user(self, user: str) -> TokenSession:
         """A session of a user who has just been made, or was left by an earlier run, without a server."""

@@ -10,8 +10,9 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import pytest
 from ansible.module_utils.swarmhub.probe_kernel import Kernel
 from ansible.module_utils.swarmhub.probe_session import TokenSession
+from playwright.sync_api import Page
 
-from .conftest import Lab, PlayResult, run_playbook
+from .conftest import Lab, PlayResult, run_playbook, screenshot
 
 NODE = "gpu2"  # with four cards
 BUSY, IDLE = ["drain-busy-1", "drain-busy-2"], ["drain-idle-1", "drain-idle-2"]
@@ -118,3 +119,29 @@ def test_add_node_gives_it_back(lab: Lab, working: dict[str, TokenSession]) -> N
     assert set(result.stats) == {NODE, lab.manager}
     assert availability(lab) == "active"
     assert working[IDLE[0]].server()
+
+
+def test_an_announcement_is_on_the_page_and_is_taken_back(lab: Lab, page: Page) -> None:
+    def announce(*arguments: str) -> PlayResult:
+        return run_playbook("playbooks/announce.yml", *arguments)
+
+    silent = announce()
+    assert silent.code != 0
+    assert "Say what to announce" in silent.output
+    wrong = announce("-e", "text=x", "-e", "until=noon")
+    assert wrong.code != 0
+    assert "noon" in wrong.output
+    try:
+        for changed in (1, 0):
+            said = announce("-e", "{text: The storage <moves> at noon, until: 2999-01-31T18:00:00Z}")
+            assert (said.code, set(said.changed.values())) == (0, {changed}), said.output
+        page.goto(f"{lab.access['url'].rstrip('/')}/hub/login")
+        shown = page.locator(".announcement").inner_text()
+        assert "The storage <moves> at noon Until" in " ".join(shown.split())
+        assert "2999" in shown
+        page.screenshot(path=screenshot("announcement"))
+    finally:
+        taken_back = announce("-e", "text=")
+    assert set(taken_back.changed.values()) == {1}
+    page.reload()
+    assert page.locator(".announcement").count() == 0

@@ -98,7 +98,7 @@ def test_a_very_verbose_run_shows_no_secret(lab: Lab) -> None:
 
 
 def test_the_search_finds_a_secret_that_is_there(lab: Lab) -> None:
-    assert secrets_seen_in(f"x{lab.access['api_token']}y") == ["api_token"]
+    assert secrets_seen_in(f"x{lab.api_token}y") == ["api_token"]
 
 
 def test_a_notebook_holds_its_own_token_alone_until_it_stops(lab: Lab) -> None:

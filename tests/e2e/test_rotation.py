@@ -104,12 +104,11 @@ def test_a_killed_rotation_goes_on(lab: Lab, notebook: TokenSession, seed: int) 
 
 
 @pytest.mark.long
-def test_a_new_api_token_shuts_out_the_old(lab: Lab) -> None:
-    old = lab.session("")
-    old.request("GET", "hub/api/users")
+def test_a_new_api_token_shuts_out_the_old(lab: Lab, notebook: TokenSession) -> None:
+    notebook.request("GET", notebook.api_path)
     result = run_playbook(ROTATE, *CONFIRMED, "-e", "rotate=api_token")
     assert result.code == 0, result.output
     with pytest.raises(HubError, match="403"):
-        old.request("GET", "hub/api/users")
-    lab.access["api_token"] = (SECRETS / "api_token").read_text()
-    lab.session("").request("GET", "hub/api/users")
+        notebook.request("GET", notebook.api_path)
+    notebook._token = lab.api_token  # the session is that of all tests
+    notebook.request("GET", notebook.api_path)

@@ -166,7 +166,7 @@ class FakeEngine:
             case ["POST", "nodes", node_id, "update"] if node_id in swarm.nodes:
                 return swarm.update(swarm.nodes[node_id], params, body)
             case ["DELETE", "nodes", node_id] if node_id in swarm.nodes:
-                return self._delete(swarm, node_id)
+                return self._delete(swarm, node_id, forced=bool(params.get("force")))
             case ["GET", "services"]:
                 labels = _filter(params, "label")
                 return [service for service in swarm.services if set(labels) <= service["Spec"]["Labels"].keys()]
@@ -175,11 +175,11 @@ class FakeEngine:
                 return [task for task in swarm.tasks if not nodes or task["NodeID"] in nodes]
         raise EngineError(method, path, 404, f"{path} not found")
 
-    def _delete(self, swarm: FakeSwarm, node_id: str) -> None:
+    def _delete(self, swarm: FakeSwarm, node_id: str, *, forced: bool) -> None:
         node = swarm.nodes[node_id]
         if node["Spec"]["Role"] == "manager":
             raise EngineError("DELETE", node_id, 400, "node is a member of the raft cluster and must be demoted")
-        if node["Status"]["State"] != "down":
+        if node["Status"]["State"] != "down" and not forced:
             raise EngineError("DELETE", node_id, 400, "node is not down and can't be removed")
         del swarm.nodes[node_id]
 

@@ -308,6 +308,11 @@ def test_a_node_is_removed_once_its_host_has_left(cluster: Cluster) -> None:
     assert cluster.gpu1 not in cluster.swarm.nodes
 
 
+def test_a_node_whose_host_left_by_itself_is_removed_at_once(cluster: Cluster) -> None:
+    assert cluster.settle_thrice(cluster.wish(cluster.gpu1, state="absent", left=True))["changed"]
+    assert cluster.gpu1 not in cluster.swarm.nodes
+
+
 def test_a_dead_manager_is_removed_where_the_quorum_allows(cluster: Cluster) -> None:
     second, third = cluster.managers[1:]
     cluster.swarm.kill(third)

@@ -143,6 +143,22 @@ class Announcements:
         return row is not None
 
 
+def in_maintenance(db_url: str, arguments: dict[str, t.Any]) -> bool:
+    """Tell whether a hub's database, of whatever schema, is in maintenance.
+
+    Args:
+        arguments: SQLAlchemy's engine arguments.
+    """
+    engine = sa.create_engine(db_url, **arguments)
+    try:
+        if not sa.inspect(engine).has_table(Row.__tablename__):
+            return False
+        with Session(engine) as db:
+            return Announcements(db).maintenance() is not None
+    finally:
+        engine.dispose()
+
+
 def _announcement(row: Row) -> Announcement:
     until = None if row.until is None else datetime.datetime.fromtimestamp(row.until, datetime.UTC)
     users = None if row.users is None else tuple(json.loads(row.users))

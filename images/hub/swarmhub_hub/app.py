@@ -17,7 +17,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Instance
 
 from swarmhub_hub import reaper
-from swarmhub_hub.announcements import Announcements, AnnouncementsHandler
+from swarmhub_hub.announcements import Announcements, AnnouncementsHandler, in_maintenance
 from swarmhub_hub.database import wait_for_database
 from swarmhub_hub.docker_calls import DockerFailure, docker_calls
 from swarmhub_hub.queue import Queue, Waiter
@@ -45,6 +45,8 @@ class SwarmhubApp(JupyterHub):
             wait_for_database(self.db_url, self.db_kwargs, START_PATIENCE, self.log)
         except TimeoutError as error:
             self.exit(str(error))
+        # A newer schema cannot be undone: it is for playbooks/upgrade.yml, which has dumped the database.
+        self.upgrade_db = in_maintenance(self.db_url, self.db_kwargs)
         super().init_db()
         SwarmhubSpawner.queue = Queue(self.db, self.swarmhub_settings, self.log)
         SwarmhubSpawner.announcements = Announcements(self.db)

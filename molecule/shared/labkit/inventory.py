@@ -131,8 +131,7 @@ def write_access(state: State, layout: Layout) -> str:
     """Write access.json from the secrets that site.yml made; return the address of the hub."""
     manager = next(host for host in layout.hosts if "managers" in host.groups)
     address = f"http://{state.address(manager.number)}:8000"
-    access = {"url": address, "admin_user": "admin"}
-    for name in ("admin_password", "api_token"):
-        access[name] = (SECRETS / name).read_text().strip()
+    password = (SECRETS / "admin_password").read_text().strip()
+    access = {"url": address, "admin_user": "admin", "admin_password": password}
     write_private(LAB / "access.json", json.dumps(access, indent=2) + "\n")
     return address

@@ -1,0 +1,94 @@
+#!/usr/bin/python
+"""Ansible module: for how long hub and proxy did not answer."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: hub_outage
+short_description: Measure for how long a JupyterHub and its proxy do not answer while something else is done to them
+description:
+  - Asks both again and again until O(until) exists, and adds up the times without an answer. Meant for C(async).
+  - The proxy answers when anything comes back at all, the hub when its C(hub/health) does.
+options:
+  url:
+    description: The hub's public address, with a path if the hub has one.
+    type: str
+    required: true
+  until:
+    description: A file whose appearance ends the measurement.
+    type: path
+    required: true
+  timeout:
+    description: Seconds after which it ends in any case.
+    type: int
+    default: 3600
+attributes:
+  check_mode:
+    description: Changes nothing in any mode.
+    support: full
+author: swarmhub contributors
+"""
+
+EXAMPLES = r"""
+- name: Measure while the hub is replaced
+  hub_outage:
+    url: http://192.0.2.10:8000
+    until: /tmp/replaced
+  async: 3600
+  poll: 0
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+proxy: {description: Seconds without an answer of the proxy., returned: success, type: float}
+hub: {description: Seconds without an answer of the hub., returned: success, type: float}
+"""
+
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+INTERVAL = 0.2
+PATIENCE = 2
+
+
+def answers(url: str) -> tuple[bool, bool]:
+    """Return whether proxy and hub answer."""
+    try:
+        urllib.request.urlopen(f"{url.rstrip('/')}/hub/health", timeout=PATIENCE).close()
+    except urllib.error.HTTPError:
+        return True, False
+    except OSError:
+        return False, False
+    return True, True
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "url": {"type": "str", "required": True},
+            "until": {"type": "path", "required": True},
+            "timeout": {"type": "int", "default": 3600},
+        },
+        supports_check_mode=True,
+    )
+    until = Path(module.params["until"])
+    deadline = time.monotonic() + module.params["timeout"]
+    silent = {"proxy": 0.0, "hub": 0.0}
+    last = time.monotonic()
+    while not until.exists() and last < deadline:
+        found = dict(zip(silent, answers(module.params["url"]), strict=True))
+        time.sleep(INTERVAL)
+        now = time.monotonic()
+        for each, answered in found.items():
+            silent[each] += 0 if answered else now - last
+        last = now
+    module.exit_json(changed=False, **{each: round(seconds, 1) for each, seconds in silent.items()})
+
+
+if __name__ == "__main__":
+    main()
