@@ -25,7 +25,7 @@ options:
   text:
     description: Plain text of up to 1000 characters.
     type: str
-  until:
+  ends_at:
     description: When it ends by itself, in ISO 8601; without a zone it is UTC. By default it does not.
     type: str
   users:
@@ -68,7 +68,7 @@ EXAMPLES = r"""
     api_token: "{{ lookup('ansible.builtin.file', inventory_dir + '/secrets/api_token') }}"
     name: maintenance
     text: The storage is being moved.
-    until: 2026-01-31T18:00:00Z
+    ends_at: 2026-01-31T18:00:00Z
     maintenance: true
   delegate_to: localhost
 """
@@ -93,7 +93,7 @@ def main() -> None:
             "api_token": {"type": "str", "required": True, "no_log": True},
             "name": {"type": "str", "required": True},
             "text": {"type": "str"},
-            "until": {"type": "str"},
+            "ends_at": {"type": "str"},
             "users": {"type": "list", "elements": "str"},
             "maintenance": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

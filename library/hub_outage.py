@@ -7,14 +7,14 @@ DOCUMENTATION = r"""
 module: hub_outage
 short_description: Measure for how long a JupyterHub and its proxy do not answer while something else is done to them
 description:
-  - Asks both again and again until O(until) exists, and adds up the times without an answer. Meant for C(async).
+  - Asks both again and again until O(stop_file) exists, and adds up the times without an answer. Meant for C(async).
   - The proxy answers when anything comes back at all, the hub when its C(hub/health) does.
 options:
   url:
     description: The hub's public address, with a path if the hub has one.
     type: str
     required: true
-  until:
+  stop_file:
     description: A file whose appearance ends the measurement.
     type: path
     required: true
@@ -33,7 +33,7 @@ EXAMPLES = r"""
 - name: Measure while the hub is replaced
   hub_outage:
     url: http://192.0.2.10:8000
-    until: /tmp/replaced
+    stop_file: /tmp/replaced
   async: 3600
   poll: 0
   delegate_to: localhost
@@ -71,16 +71,16 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "url": {"type": "str", "required": True},
-            "until": {"type": "path", "required": True},
+            "stop_file": {"type": "path", "required": True},
             "timeout": {"type": "int", "default": 3600},
         },
         supports_check_mode=True,
     )
-    until = Path(module.params["until"])
+    stop_file = Path(module.params["stop_file"])
     deadline = time.monotonic() + module.params["timeout"]
     silent = {"proxy": 0.0, "hub": 0.0}
     last = time.monotonic()
-    while not until.exists() and last < deadline:
+    while not stop_file.exists() and last < deadline:
         found = dict(zip(silent, answers(module.params["url"]), strict=True))
         time.sleep(INTERVAL)
         now = time.monotonic()

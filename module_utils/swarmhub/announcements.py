@@ -22,7 +22,7 @@ def settle(session: Session, wanted: t.Mapping[str, t.Any], *, check_mode: bool 
 
     Raises:
         HubError: the hub refused, in its own words, or gave no answer.
-        ValueError: ``until`` is no time.
+        ValueError: ``ends_at`` is no time.
     """
     name = wanted["name"]
     path = f"hub/api/announcements/{quote(name, safe='')}"
@@ -36,7 +36,7 @@ def settle(session: Session, wanted: t.Mapping[str, t.Any], *, check_mode: bool 
     before, after = said.get(name), None
     if wanted["state"] == "present":
         after = {"name": name, "until": None, **{key: wanted[key] for key in ("text", "users", "maintenance")}}
-        after["until"] = _instant(wanted["until"])
+        after["until"] = _instant(wanted["ends_at"])
     if before:
         before["until"] = _instant(before["until"])
     changed = before != after
@@ -55,7 +55,7 @@ def _instant(text: str | None) -> str | None:
     try:
         time = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError as error:
-        raise ValueError(f"until: is {text!r}; write a time such as 2026-01-31T18:00:00Z") from error
+        raise ValueError(f"ends_at: is {text!r}; write a time such as 2026-01-31T18:00:00Z") from error
     if time.tzinfo is None:
         time = time.replace(tzinfo=datetime.timezone.utc)
     return time.astimezone(datetime.timezone.utc).isoformat()
