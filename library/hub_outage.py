@@ -21,7 +21,7 @@ options:
   timeout:
     description: Seconds after which it ends in any case.
     type: int
-    default: 3600
+    default: 1800
 attributes:
   check_mode:
     description: Changes nothing in any mode.
@@ -34,7 +34,7 @@ EXAMPLES = r"""
   hub_outage:
     url: http://192.0.2.10:8000
     stop_file: /tmp/replaced
-  async: 3600
+  async: 1800
   poll: 0
   delegate_to: localhost
 """
@@ -72,7 +72,7 @@ def main() -> None:
         argument_spec={
             "url": {"type": "str", "required": True},
             "stop_file": {"type": "path", "required": True},
-            "timeout": {"type": "int", "default": 3600},
+            "timeout": {"type": "int", "default": 1800},
         },
         supports_check_mode=True,
     )

@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -80,6 +81,17 @@ def run_playbook(name: str, *arguments: str, inventory: Path = INVENTORY, timeou
         timeout=timeout,
     )
     return PlayResult(done.returncode, done.stdout, time.monotonic() - begun)
+
+
+def kill_playbook(seconds: float, name: str, *arguments: str) -> bool:
+    """Start a playbook and kill it, with all that it started, after so long; return whether it was at work by then."""
+    command = [sys.executable, "-m", "ansible", "playbook", "--inventory", str(INVENTORY), name, *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True) as run:
+        time.sleep(seconds)
+        if run.poll() is not None:
+            return False
+        os.killpg(run.pid, signal.SIGKILL)
+        return True
 
 
 class Lab:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -13,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from .conftest import INVENTORY, ROOT, Lab, PlayResult, run_playbook
+from .conftest import ROOT, Lab, PlayResult, kill_playbook, run_playbook
 
 SPARE = "gpu3"
 HEARTBEAT = "{{json .Swarm.Cluster.Spec.Dispatcher}}"
@@ -170,13 +168,7 @@ def test_a_killed_run_is_mended_by_the_next(lab: Lab, seed: int) -> None:
     carry_out(lab)
     lab_command("add", SPARE)
     seconds = random.Random(seed).uniform(3, 60)
-    command = [sys.executable, "-m", "ansible", "playbook", "-i", str(INVENTORY), "playbooks/add_node.yml"]
-    with subprocess.Popen(
-        [*command, "-e", f"node={SPARE}"], cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True
-    ) as run:
-        time.sleep(seconds)
-        assert run.poll() is None
-        os.killpg(run.pid, signal.SIGKILL)
+    assert kill_playbook(seconds, "playbooks/add_node.yml", "-e", f"node={SPARE}")
     begun = time.monotonic()
     add_node()
     print(f"killed after {seconds:.0f} s, mended in {time.monotonic() - begun:.0f} s")

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import sys
-import time
 import typing as t
 
 import pytest
 from ansible.module_utils.swarmhub.probe_kernel import Kernel
 from ansible.module_utils.swarmhub.probe_session import FormSession, HubError, TokenSession, tls_context
 
-from .conftest import INVENTORY, ROOT, SECRETS, Lab, run_playbook
+from .conftest import SECRETS, Lab, kill_playbook, run_playbook
 
 ROTATE = "playbooks/rotate_secrets.yml"
 CONFIRMED = ("-e", "confirm=yes")
@@ -82,12 +77,7 @@ def test_new_secrets_stop_no_notebook_and_the_old_ones_open_nothing(lab: Lab, no
 def test_a_killed_rotation_goes_on(lab: Lab, notebook: TokenSession, seed: int) -> None:
     container = lab.containers(*lab.services(notebook.name))
     seconds = random.Random(seed).uniform(5, 40)
-    command = [sys.executable, "-m", "ansible", "playbook", "-i", str(INVENTORY), ROTATE, *CONFIRMED, *QUIET]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True) as run:
-        time.sleep(seconds)
-        early = run.poll() is None
-        if early:
-            os.killpg(run.pid, signal.SIGKILL)
+    early = kill_playbook(seconds, ROTATE, *CONFIRMED, *QUIET)
     unfinished = (SECRETS / "former").exists()
     if unfinished:
         assert "Run playbooks/rotate_secrets.yml again" in run_playbook("site.yml").output
