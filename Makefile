@@ -1,4 +1,4 @@
-# Thin: each target is one command. LAYOUT chooses the lab: default (four hosts), single, or kernel.
+# Thin: each target is one command. LAYOUT chooses the lab: default (four hosts), single, ha (three managers), or kernel.
 LAYOUT ?= default
 PYTHON := $(shell command -v python3)
 LAB := $(PYTHON) molecule/shared/lab.py
@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help venv lock lab lab-kernel lab-down lab-kernel-down lint unit integration e2e e2e-kernel reset-test verify \
-  test test-fast test-long test-long-kernel bench
+  test test-fast test-long test-long-ha test-long-kernel bench
 
 help: ## Show this help
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -20,7 +20,7 @@ venv: ## Make .venv (all tools) and .venv-hub (the hub image's packages), each w
 lock: ## Write requirements.lock anew from pyproject.toml; UPGRADE=1 takes the newest versions allowed
 	CUSTOM_COMPILE_COMMAND="make lock" pip-compile --quiet $(if $(UPGRADE),--upgrade) --output-file requirements.lock pyproject.toml
 
-lab: ## A cluster of containers on this machine (LAYOUT=single: one host alone); needs root
+lab: ## A cluster of containers on this machine (LAYOUT=single: one host alone; ha: three managers); needs root
 	$(LAB) up --layout $(LAYOUT)
 
 lab-kernel: ## A cluster of three hosts with kernels of their own, for NFS, IPVS and reboots; needs root
@@ -50,8 +50,9 @@ bench: venv ## What our swarm modules cost beside community.docker's; needs root
 	python bench/modules.py
 
 # Each lab has tests of its own; those marked `long` stay out unless they are asked for (pyproject.toml).
-CONTAINERS := tests/e2e --ignore tests/e2e/test_kernel.py
+CONTAINERS := tests/e2e --ignore tests/e2e/test_kernel.py --ignore tests/e2e/test_ha.py
 KERNELS := tests/e2e/test_kernel.py
+MANAGERS := tests/e2e/test_ha.py
 
 e2e: venv ## The lab of containers that is up, seen from outside, with a real browser
 	pytest -rP $(CONTAINERS) --ignore tests/e2e/test_reset.py
@@ -73,6 +74,9 @@ test-fast: lint unit ## Lint and unit tests
 test-long: venv ## What takes longer: killed runs, GPU workers over their lives; needs root and the lab of containers
 	pytest -rP -m long tests/integration
 	pytest -rP -m long $(CONTAINERS)
+
+test-long-ha: venv ## The loss of a manager, on the lab of three that is up (LAYOUT=ha)
+	pytest -rP -m long $(MANAGERS)
 
 test-long-kernel: venv ## What takes longer on the lab of kernels that is up
 	pytest -rP -m long $(KERNELS)

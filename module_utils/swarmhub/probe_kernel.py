@@ -42,6 +42,16 @@ class Kernel:
         """
         kernel = self.session.request("POST", self._path, json={"name": "python3"}).json()
         self._path = f"{self._path}/{kernel['id']}"
+        self.open()
+        return self
+
+    def open(self) -> None:
+        """Open the kernel's channels; anew, as a browser does, when they broke.
+
+        Raises:
+            HubError: the server or the proxy in front of it refused.
+        """
+        self._connection.close()
         channels = f"{self._path}/channels?session_id={self._id}"
         url = urljoin(self.session.url, channels).replace("http", "ws", 1)
         try:
@@ -56,7 +66,6 @@ class Kernel:
             )
         except (OSError, WebSocketException) as error:
             raise HubError(f"the kernel's websocket does not open: {error}") from error
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Close the channels; the kernel itself goes with its server."""

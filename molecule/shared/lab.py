@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A whole cluster on this machine: hosts in containers, or with kernels of their own, then site.yml on them.
 
-python3 molecule/shared/lab.py up [--layout default|single|kernel] [--hosts-only]
+python3 molecule/shared/lab.py up [--layout default|single|ha|kernel] [--hosts-only]
 python3 molecule/shared/lab.py add|remove HOST
 python3 molecule/shared/lab.py status
 python3 molecule/shared/lab.py down

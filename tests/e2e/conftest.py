@@ -94,6 +94,13 @@ def kill_playbook(seconds: float, name: str, *arguments: str) -> bool:
         return True
 
 
+def lab_command(*arguments: str) -> None:
+    """Run a command of molecule/shared/lab.py."""
+    subprocess.run(
+        [sys.executable, "molecule/shared/lab.py", *arguments], cwd=ROOT, check=True, capture_output=True, timeout=300
+    )
+
+
 class Lab:
     """The cluster that ``make lab`` has brought up."""
 

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from .conftest import ROOT, Lab, PlayResult, kill_playbook, run_playbook
+from .conftest import Lab, PlayResult, kill_playbook, lab_command, run_playbook
 
 SPARE = "gpu3"
 HEARTBEAT = "{{json .Swarm.Cluster.Spec.Dispatcher}}"
 PEOPLE = [f"day-two-{number}" for number in range(10)]
-
-
-def lab_command(*arguments: str) -> None:
-    subprocess.run(
-        [sys.executable, "molecule/shared/lab.py", *arguments], cwd=ROOT, check=True, capture_output=True, timeout=300
-    )
 
 
 def tasks(lab: Lab) -> set[str]:

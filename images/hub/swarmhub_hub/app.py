@@ -20,6 +20,7 @@ from swarmhub_hub import reaper
 from swarmhub_hub.announcements import Announcements, AnnouncementsHandler, in_maintenance
 from swarmhub_hub.database import wait_for_database
 from swarmhub_hub.docker_calls import DockerFailure, docker_calls
+from swarmhub_hub.lock import hold_lock
 from swarmhub_hub.queue import Queue, Waiter
 from swarmhub_hub.settings import Settings
 from swarmhub_hub.spawner import SwarmhubSpawner
@@ -40,11 +41,12 @@ class SwarmhubApp(JupyterHub):
     swarmhub_settings = Instance(Settings, config=True, help="What the hub was told.")
 
     def init_db(self) -> None:
-        """Wait for the database, then let JupyterHub connect."""
+        """Wait for the database, and for the end of a hub before us, then let JupyterHub connect."""
         try:
             wait_for_database(self.db_url, self.db_kwargs, START_PATIENCE, self.log)
         except TimeoutError as error:
             self.exit(str(error))
+        hold_lock(self.db_url, self.swarmhub_settings.cluster_name, self.log)
         # A newer schema cannot be undone: it is for playbooks/upgrade.yml, which has dumped the database.
         self.upgrade_db = in_maintenance(self.db_url, self.db_kwargs)
         super().init_db()

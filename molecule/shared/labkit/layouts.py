@@ -63,6 +63,16 @@ LAYOUTS = {
         spares=(Host("gpu3", 15, ("gpu_workers",), cards=2),),
     ),
     "single": Layout((Host("one", 11, ("managers", "gpu_workers", "postgres_server"), cards=2),)),
+    "ha": Layout(
+        (
+            Host("mgr1", 11, ("managers",)),
+            Host("mgr2", 12, ("managers",)),
+            Host("mgr3", 13, ("managers",)),
+            Host("store1", 14, ("postgres_server", "registry_server")),
+            Host("cpu1", 15, ("cpu_workers",)),
+            Host("gpu1", 16, ("gpu_workers",), cards=2),
+        )
+    ),
     "kernel": Layout(
         (
             Host("mgr1", 11, ("managers", "nfs_server", "postgres_server")),
