@@ -15,6 +15,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 ansible.module_utils.__path__.append(str(PROJECT / "module_utils"))
 
 from ansible.module_utils.swarmhub import (  # noqa: E402 - found by way of the path above
+    backup_controller,
+    backup_findings,
     card_kinds,
     cluster,
     differences,
@@ -147,6 +149,13 @@ class FilterModule:
             "swarmhub_absent": absent,
             "swarmhub_address": cluster.address_within,
             "swarmhub_apt_sources": apt_sources,
+            "swarmhub_backup_host": backup_findings.backup_host,
+            "swarmhub_backup_part": backup_controller.collect,
+            "swarmhub_backup_put_back": backup_controller.put_back,
+            "swarmhub_backup_made": backup_controller.made,
+            "swarmhub_backup_nodes": backup_controller.named_nodes,
+            "swarmhub_backup_report": backup_controller.report,
+            "swarmhub_backup_secrets": backup_controller.other_secrets,
             "swarmhub_ca_files": ca_files,
             "swarmhub_card_changes": card_kinds.changes,
             "swarmhub_cannot_join": cluster.cannot_join,

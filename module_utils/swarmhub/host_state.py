@@ -114,7 +114,7 @@ def files(paths: list[str]) -> Facts:
 
 
 def units(names: list[str]) -> Facts:
-    """Return ``{name: {"enabled": bool, "active": bool, "since": float, "unread": bool}}``.
+    """Return ``{name: {"enabled": bool, "active": bool, "failed": bool, "since": float, "unread": bool}}``.
 
     ``since`` in Unix seconds, 0 for never; ``unread``: systemd has not read its files since they were written.
     """
@@ -130,6 +130,7 @@ def units(names: list[str]) -> Facts:
         found[name] = {
             "enabled": values.get("UnitFileState", "") in ENABLED,
             "active": values.get("ActiveState") == "active",
+            "failed": values.get("ActiveState") == "failed",
             "since": kernel_start + entered if entered else 0.0,
             "unread": values.get("NeedDaemonReload") == "yes",
         }

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible.module_utils.swarmhub import address_plan, card_findings, homes, profiles, specs, toolkit
+from ansible.module_utils.swarmhub import address_plan, backup_findings, card_findings, homes, profiles, specs, toolkit
 from ansible.module_utils.swarmhub.cluster import node_labels
 from ansible.module_utils.swarmhub.findings import HOSTS_FILE, VARIABLES_FILE, Finding, nearest
 
@@ -283,6 +283,7 @@ RULES = (
     homes.check_folders,
     homes.check_quota,
     check_database,
+    backup_findings.check_settings,
     check_settings,
     check_labels,
     card_findings.check_lists,

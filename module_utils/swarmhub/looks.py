@@ -8,7 +8,7 @@ import typing as t
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from ansible.module_utils.swarmhub import address_plan, homes, profiles
+from ansible.module_utils.swarmhub import address_plan, backup_findings, homes, profiles
 from ansible.module_utils.swarmhub.card_findings import check_cards, check_profile
 from ansible.module_utils.swarmhub.cluster import SERVER_GROUPS, address_within, offered_address
 from ansible.module_utils.swarmhub.driver import cards_are_to_come, check_driver
@@ -251,6 +251,7 @@ RULES = (
     check_cards,
     check_installed,
     check_sizes,
+    backup_findings.check_hosts,
 )
 
 

@@ -34,6 +34,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "admin_password": _password,
     "probe_password": _password,
     "api_token": _key,
+    "backup_key": _key,
 }
 #: What rotate_secrets.yml makes anew: the hub's and the proxy's own. An administrator's password is hers to change, the
 #: registry's are in the configuration of every engine.

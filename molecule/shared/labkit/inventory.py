@@ -35,6 +35,9 @@ host_time_sync: false
 gpu_repository_url: {gpu}
 gpu_repository_key: {gpu_key}
 
+# On a real cluster a disk of its own, or another machine.
+backup_repository: /var/backups/swarmhub-lab
+
 hub_port: 8000
 {kind}
 hub_profiles:
