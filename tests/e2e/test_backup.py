@@ -217,15 +217,12 @@ def sign_up(lab: Lab) -> str:
 
 
 def through_a_notebook(lab: Lab, method: str, **options: t.Any) -> dict[str, t.Any]:
-    """What the person's notebook answers about the file."""
+    """What the person's notebook, which goes on running, answers about the file."""
     session = lab.session(PERSON)
     session.start(lab.profile(cards=False))
     session.wait_until_ready()
-    try:
-        path = f"user/{PERSON}/api/contents/work.bin?format=base64"
-        return t.cast("dict[str, t.Any]", session.request(method, path, **options).json())
-    finally:
-        session.stop()
+    path = f"user/{PERSON}/api/contents/work.bin?format=base64"
+    return t.cast("dict[str, t.Any]", session.request(method, path, **options).json())
 
 
 def command(*arguments: str, timeout: float = 900) -> float:
@@ -269,6 +266,7 @@ def test_a_lab_that_is_destroyed_with_its_homes_is_restored(lab: Lab, tmp_path: 
     assert lab.session(PERSON).token_is_accepted(token)
     found = base64.b64decode(through_a_notebook(lab, "GET")["content"])
     assert hashlib.sha256(found).digest() == hashlib.sha256(work).digest()
+    lab.remove_user(lab.session(PERSON))
     again = run_playbook("site.yml")
     assert set(again.changed.values()) == {0}, again.output
     print(f"{layout}: backup.yml {backup.seconds:.0f} s, lab destroyed {down:.0f} s, new hosts {up:.0f} s, "
