@@ -56,6 +56,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.swarmhub.secrets import (
     SecretsError,
+    check_rotation,
     create_missing,
     forget_former,
     former_values,
@@ -83,17 +84,21 @@ def main() -> None:
     wanted = wanted_names(bool(address), module.params["provided"])
     if reason := refusal(directory, wanted, module.params["kept"]):
         module.fail_json(msg=reason)
-    if module.check_mode:
-        created = [name for name in wanted if not (directory / name).exists()]
-        rotating = [] if module.params["rotated"] else sorted({*former_values(directory), *module.params["rotate"]})
-        module.exit_json(changed=bool(created or rotating), created=created, names=wanted, rotating=rotating)
-    created = create_missing(directory, wanted, address)
-    opened = tighten(directory, wanted)
-    before = former_values(directory)
+    rotate_names = module.params["rotate"]
+    created = [name for name in wanted if not (directory / name).exists()]
+    if not module.check_mode:
+        created = create_missing(directory, wanted, address)
     try:
-        rotating = rotate(directory, module.params["rotate"])
+        check_rotation(directory, rotate_names, [*module.params["provided"], *(created if module.check_mode else [])])
     except SecretsError as error:
         module.fail_json(msg=f"{error}. Nothing was rotated.")
+    before = former_values(directory)
+    if module.check_mode:
+        rotating = [] if module.params["rotated"] else sorted({*before, *rotate_names})
+        changed = bool(created or rotate_names or (before and module.params["rotated"]))
+        module.exit_json(changed=changed, created=created, names=wanted, rotating=rotating)
+    opened = tighten(directory, wanted)
+    rotating = rotate(directory, rotate_names)
     ended = module.params["rotated"] and forget_former(directory)
     changed = bool(created or opened or ended or rotating != sorted(before))
     module.exit_json(changed=changed, created=created, names=wanted, rotating=[] if ended else rotating)

@@ -41,13 +41,6 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  validate_certs:
-    description: Whether the hub's certificate has to be valid.
-    type: bool
-    default: true
-  ca_path:
-    description: A PEM file of certificates to trust besides the controller's own.
-    type: path
 attributes:
   check_mode:
     description: Predicts the real run and changes nothing.
@@ -97,8 +90,6 @@ def main() -> None:
             "users": {"type": "list", "elements": "str"},
             "maintenance": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "validate_certs": {"type": "bool", "default": True},
-            "ca_path": {"type": "path"},
         },
         required_if=[("state", "present", ["text"])],
         supports_check_mode=True,
@@ -107,7 +98,7 @@ def main() -> None:
     if HTTPX_ERROR:
         module.fail_json(msg=f"the Python library httpx is missing on this machine: {HTTPX_ERROR}")
     try:
-        tls = tls_context(given["ca_path"], given["validate_certs"])
+        tls = tls_context(None, validate=True)
         session = TokenSession(given["url"], "", given["api_token"], start_timeout=0, request_timeout=30, tls=tls)
         result = settle(session, given, check_mode=module.check_mode)
     except (HubError, ValueError) as error:

@@ -61,13 +61,6 @@ options:
     description: Seconds that a notebook may take to end.
     type: float
     default: 60
-  validate_certs:
-    description: Whether the hub's certificate has to be valid.
-    type: bool
-    default: true
-  ca_path:
-    description: A PEM file of certificates to trust besides the controller's own.
-    type: path
 attributes:
   check_mode:
     description: Asks, and stops nothing.
@@ -111,7 +104,7 @@ left:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.swarmhub.drain import Drain, Notebook
-from ansible.module_utils.swarmhub.probe_session import HTTPX_ERROR, HubError, TokenSession, tls_context
+from ansible.module_utils.swarmhub.probe_session import HTTPX_ERROR, TokenSession, tls_context
 
 
 def main() -> None:
@@ -131,18 +124,13 @@ def main() -> None:
             "idle_for": {"type": "float", "default": 900},
             "wait": {"type": "float", "default": 0},
             "stop_timeout": {"type": "float", "default": 60},
-            "validate_certs": {"type": "bool", "default": True},
-            "ca_path": {"type": "path"},
         },
         supports_check_mode=True,
     )
     given = module.params
     if HTTPX_ERROR:
         module.fail_json(msg=f"the Python library httpx is missing on this machine: {HTTPX_ERROR}")
-    try:
-        tls = tls_context(given["ca_path"], given["validate_certs"])
-    except HubError as error:
-        module.fail_json(msg=str(error))
+    tls = tls_context(None, validate=True)
 
     def session(user: str) -> TokenSession:
         timeouts = {"start_timeout": given["stop_timeout"], "request_timeout": 30}

@@ -20,6 +20,7 @@ INTERVAL = 3
 THREADS = 16
 #: States of a kernel in which nothing is lost but what it has in memory.
 AT_REST = {"idle", "dead"}
+DEADLINE = "deadline"
 
 
 @dataclasses.dataclass
@@ -71,7 +72,7 @@ class Drain:
     def run(self, idle_for: float, wait: float, stop_busy: bool) -> None:
         """Stop each once it has been idle for ``idle_for`` seconds, for ``wait`` seconds; then those left, if asked.
 
-        A stop that fails is told in the notebook's outcome.
+        One that the hub fails to stop then, or does not know, is left to the swarm.
         """
         begun = time.monotonic()
         while True:
@@ -79,7 +80,7 @@ class Drain:
             self._stop([each for each in self.left if each.idle is not None and each.idle >= idle_for], begun, "idle")
             over = time.monotonic() - begun >= wait
             if over and stop_busy:
-                self._stop(self.left, begun, "deadline")
+                self._stop(self.left, begun, DEADLINE)
             if over or not self.left:
                 return
             time.sleep(min(INTERVAL, max(begun + wait - time.monotonic(), 0)))
@@ -95,18 +96,10 @@ class Drain:
             terminals = session.request("GET", f"{session.server_path}api/terminals")
         except HubError as error:
             notebook.idle, notebook.doing = None, f"no answer: {error}"
-            self._see_whether_it_is_gone(notebook, session)
             return
         # Of the same clock as the times of activity; the controller's may be another.
         now = parsedate_to_datetime(kernels.headers["Date"])
         notebook.idle, notebook.doing = activity(notebook.since, kernels.json(), terminals.json(), now)
-
-    def _see_whether_it_is_gone(self, notebook: Notebook, session: Session) -> None:
-        try:
-            if session.server() is None:
-                notebook.outcome = "ended by itself"
-        except HubError as error:
-            notebook.doing = f"the hub gives no answer: {error}"
 
     def _stop(self, notebooks: t.Sequence[Notebook], begun: float, why: str) -> None:
         def stop(notebook: Notebook) -> None:
@@ -114,6 +107,8 @@ class Drain:
                 self._session(notebook.user).stop()
             except HubError as error:
                 notebook.doing = f"not stopped: {error}"
+                if why == DEADLINE:
+                    notebook.outcome = "left to the swarm, which ends it with the node's drain"
             else:
                 notebook.outcome = f"stopped after {time.monotonic() - begun:.0f} s: {why}"
 

@@ -68,6 +68,9 @@ def plan(
             found.append({"name": name, "node_id": node_ids[0], **{key: swarm[node_ids[0]][key] for key in KEYS}})
     if remove:
         wrong += _staying(found, groups, states)
+    else:
+        down = [each for each in found if each["state"] != "ready"]
+        wrong += [f"{each['name']} is {each['state']}: it is drained when it is back, or removed" for each in down]
     return {"nodes": found, "via": via, "refusal": f"{'; '.join(wrong)}. Nothing was changed." if wrong else ""}
 
 

@@ -170,20 +170,25 @@ def former_values(directory: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in paths}
 
 
-def rotate(directory: Path, names: list[str]) -> list[str]:
-    """Make ``names`` anew and keep what they were; return what is being rotated, more if an earlier run did not finish.
-
-    Each former value is in its place before the new one is: killed anywhere, this goes on where it was.
+def check_rotation(directory: Path, names: list[str], provided: list[str]) -> None:
+    """Judge what is to be rotated; ``provided`` are kept by the user elsewhere.
 
     Raises:
         SecretsError: a name is none that can be rotated, or its file is encrypted.
     """
-    if unknown := [name for name in names if name not in ROTATED]:
-        raise SecretsError(f"{', '.join(unknown)} cannot be rotated; choose from {', '.join(ROTATED)}")
+    ours = [name for name in ROTATED if name not in provided]
+    if unknown := [name for name in names if name not in ours]:
+        raise SecretsError(f"{', '.join(unknown)} cannot be rotated; choose from {', '.join(ours)}")
     if locked := [name for name in names if (directory / name).read_text().startswith(VAULT)]:
-        raise SecretsError(
-            f"{', '.join(locked)} in {directory} are encrypted: ansible-vault decrypt them for the rotation"
-        )
+        listed = ", ".join(locked)
+        raise SecretsError(f"{listed} in {directory} are encrypted: ansible-vault decrypt them for the rotation")
+
+
+def rotate(directory: Path, names: list[str]) -> list[str]:
+    """Make ``names`` anew and keep what they were; return what is being rotated, more if an earlier run did not finish.
+
+    Each former value is in its place before the new one is: killed anywhere, this goes on where it was.
+    """
     former = former_values(directory)
     for name in names:
         old = former.get(name) or (directory / name).read_text()

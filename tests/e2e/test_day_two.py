@@ -126,6 +126,22 @@ def test_a_node_is_added_under_ten_notebooks_and_touches_nothing_else(grown: Lab
     assert whole.changed == {**dict.fromkeys(grown.variables, 0), grown.manager: 1}, whole.output
 
 
+def test_a_node_on_which_somebody_works_is_not_removed(grown: Lab) -> None:
+    user = grown.add_user("day-two-busy")
+    try:
+        user.start(grown.profile(cards=True), SPARE)
+        user.wait_until_ready()
+        result = run_playbook(
+            "playbooks/remove_node.yml", "-e", f"node={SPARE}", "-e", "confirm=yes", "-e", "drain_wait=0"
+        )
+        assert result.code != 0
+        assert f"Still at work on {SPARE}: {user.name}" in " ".join(result.output.split())
+        assert [host for host, _ in grown.containers(*grown.services(user.name))] == [SPARE]
+        grown.ssh(SPARE, "test -e /etc/swarmhub && test -e /etc/docker/daemon.json")
+    finally:
+        grown.remove_user(user)
+
+
 def test_a_node_is_removed_and_keeps_nothing_of_ours(grown: Lab) -> None:
     before = tasks(grown)
     result = run_playbook("playbooks/remove_node.yml", "-e", f"node={SPARE}", "-e", "confirm=yes")

@@ -85,6 +85,7 @@ def test_another_manager_is_asked_than_the_one_that_leaves() -> None:
         ("mgr1", ("mgr1",), False, "mgr1 has no other manager at work beside it. Nothing was changed."),
         ("gpu1", ("gpu1",), False, "no manager answers. Nothing was changed."),
         ("gpu7,gpu8", ("mgr1",), False, "gpu7: the cluster has no such node; gpu8: the cluster has no such node."),
+        ("gpu2", ("mgr1",), False, "gpu2 is down: it is drained when it is back, or removed"),
         ("gpu1", ("mgr1",), True, "gpu1 does not answer over SSH, but its engine is at work"),
         ("store", ("mgr1", "store"), True, "store is in nfs_server: move what it serves first"),
     ],

@@ -115,11 +115,12 @@ def test_a_rotation_that_was_killed_goes_on_with_what_it_made(tmp_path: Path) ->
 def test_what_cannot_be_rotated_is_said(tmp_path: Path) -> None:
     secrets.create_missing(tmp_path, WANTED, "10.0.0.1")
     with pytest.raises(secrets.SecretsError, match="registry_password cannot be rotated; choose from proxy_token"):
-        secrets.rotate(tmp_path, ["registry_password"])
+        secrets.check_rotation(tmp_path, ["registry_password"], [])
+    with pytest.raises(secrets.SecretsError, match="db_password cannot be rotated; choose from proxy_token"):
+        secrets.check_rotation(tmp_path, ["db_password"], ["db_password"])
     (tmp_path / "api_token").write_text("$ANSIBLE_VAULT;1.1;AES256\n00\n")
     with pytest.raises(secrets.SecretsError, match=r"api_token in .* are encrypted"):
-        secrets.rotate(tmp_path, ["api_token", "proxy_token"])
-    assert secrets.former_values(tmp_path) == {}
+        secrets.check_rotation(tmp_path, ["api_token", "proxy_token"], [])
 
 
 @pytest.mark.parametrize("held", ["former", "new", "some of both"])

@@ -22,6 +22,8 @@ from tornado import web
 
 ADMIN_SCOPE = "admin:servers"
 TEXT_LENGTH = 1000
+#: By this announcement, which is for nobody, upgrade.yml says that the database is dumped.
+UPGRADE = "upgrade-db"
 KEYS = {"text", "until", "users", "maintenance"}
 
 
@@ -143,8 +145,8 @@ class Announcements:
         return row is not None
 
 
-def in_maintenance(db_url: str, arguments: dict[str, t.Any]) -> bool:
-    """Tell whether a hub's database, of whatever schema, is in maintenance.
+def may_upgrade(db_url: str, arguments: dict[str, t.Any]) -> bool:
+    """Tell whether playbooks/upgrade.yml lets the hub upgrade its database, of whatever schema that is.
 
     Args:
         arguments: SQLAlchemy's engine arguments.
@@ -154,7 +156,7 @@ def in_maintenance(db_url: str, arguments: dict[str, t.Any]) -> bool:
         if not sa.inspect(engine).has_table(Row.__tablename__):
             return False
         with Session(engine) as db:
-            return Announcements(db).maintenance() is not None
+            return db.get(Row, UPGRADE) is not None
     finally:
         engine.dispose()
 

@@ -17,7 +17,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Instance
 
 from swarmhub_hub import reaper
-from swarmhub_hub.announcements import Announcements, AnnouncementsHandler, in_maintenance
+from swarmhub_hub.announcements import Announcements, AnnouncementsHandler, may_upgrade
 from swarmhub_hub.database import wait_for_database
 from swarmhub_hub.docker_calls import DockerFailure, docker_calls
 from swarmhub_hub.lock import hold_lock
@@ -47,8 +47,8 @@ class SwarmhubApp(JupyterHub):
         except TimeoutError as error:
             self.exit(str(error))
         hold_lock(self.db_url, self.swarmhub_settings.cluster_name, self.log)
-        # A newer schema cannot be undone: it is for playbooks/upgrade.yml, which has dumped the database.
-        self.upgrade_db = in_maintenance(self.db_url, self.db_kwargs)
+        # There is no way back from a newer schema but a dump, which playbooks/upgrade.yml makes.
+        self.upgrade_db = may_upgrade(self.db_url, self.db_kwargs)
         super().init_db()
         SwarmhubSpawner.queue = Queue(self.db, self.swarmhub_settings, self.log)
         SwarmhubSpawner.announcements = Announcements(self.db)
@@ -65,11 +65,11 @@ class SwarmhubApp(JupyterHub):
         self.handlers[:0] = self.add_url_prefix(self.hub_prefix, [ours])
 
     async def init_api_tokens(self) -> None:
-        """Let the services' present tokens in, and no former ones: JupyterHub itself only adds."""
+        """Let the present tokens of our own services in, and no former ones: JupyterHub itself only adds."""
         await super().init_api_tokens()
-        for name, service in self._service_map.items():
+        for name in (spec["name"] for spec in self.services):
             for token in orm.Service.find(self.db, name).api_tokens:
-                if not token.match(service.api_token):
+                if not token.match(self._service_map[name].api_token):
                     self.db.delete(token)
         self.db.commit()
 
