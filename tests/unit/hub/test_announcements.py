@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import datetime
 import typing as t
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from conftest import Places, message
 from jupyterhub import orm
-from swarmhub_hub.announcements import Announcement, Announcements
+from sqlalchemy.orm import Session
+from swarmhub_hub.announcements import UPGRADE, Announcement, Announcements, may_upgrade
 from swarmhub_hub.settings import PROBE_USER, Profile
 from swarmhub_hub.spawner import SpawnFailed, SwarmhubSpawner
 
@@ -95,3 +98,15 @@ def test_who_was_waiting_for_cards_goes_on_in_maintenance(places: Places) -> Non
     assert choose(spawner, profile=profile.slug) == profile
     with pytest.raises(SpawnFailed):
         choose(places.spawner("bob", groups=["gpu-users"]), profile=profile.slug)
+
+
+def test_the_schema_is_upgraded_where_upgrade_yml_lets_it_and_in_no_other_maintenance(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/hub.sqlite"
+    assert not may_upgrade(url, {})
+    with Session(sa.create_engine(url)) as db:
+        announcements = Announcements(db)
+        announcements.put(CLOSED)
+        assert not may_upgrade(url, {})
+        announcements.put(Announcement(UPGRADE, "The database is dumped.", users=()))
+        assert may_upgrade(url, {})
+        assert [each.name for each in announcements.shown_to(None)] == [CLOSED.name]
