@@ -29,7 +29,7 @@ def site(*arguments: str, **options: t.Any) -> PlayResult:
 
 def probed(result: PlayResult) -> set[str]:
     """The hosts on which a run has proved who sees which cards."""
-    return set(re.findall(r"- (\w+)\s+ask for all\s+passed", result.output))
+    return set(re.findall(r"(\w+)\s+ask for all\s+passed", result.output))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -36,7 +36,7 @@ def verified(lab: Lab) -> str:
 
 def seen(table: str, profile: str, step: str) -> str:
     """The last column of a row of verify.yml's table."""
-    match = re.search(rf"- {profile}\s+{step}\s+(?:passed|one node only)\s+[\d.]+  (.*)", table)
+    match = re.search(rf"^ *{profile}\s+{step}\s+(?:passed|one node only)\s+[\d.]+  (.*)$", table, re.M)
     assert match, f"no row '{step}' of profile {profile} in\n{table}"
     return match[1]
 
