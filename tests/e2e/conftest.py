@@ -233,9 +233,9 @@ def lab() -> Lab:
     return Lab()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def notebook(lab: Lab) -> t.Iterator[TokenSession]:
-    """A user whose notebook runs on a CPU worker, one for all tests."""
+    """A user whose notebook runs on a CPU worker, one for the tests of a file."""
     session = lab.add_user("e2e-notebook")
     try:
         session.start(lab.profile(cards=False))

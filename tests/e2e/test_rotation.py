@@ -100,5 +100,5 @@ def test_a_new_api_token_shuts_out_the_old(lab: Lab, notebook: TokenSession) -> 
     assert result.code == 0, result.output
     with pytest.raises(HubError, match="403"):
         notebook.request("GET", notebook.api_path)
-    notebook._token = lab.api_token  # the session is that of all tests
+    notebook._token = lab.api_token
     notebook.request("GET", notebook.api_path)
