@@ -172,22 +172,25 @@ def check_basics(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
 
 
 def check_membership(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
-    """Hosts that belong to a swarm other than the managers'."""
+    """Hosts that belong to a swarm other than the managers', or that were removed from theirs while they were off."""
     managers = [host for host in inventory.groups.get("managers", []) if host in looks]
     swarms = {host: look["swarm"] for host, look in looks.items() if look["swarm"]["state"] not in ("", "inactive")}
     ids = Counter(swarms[host].get("cluster_id") for host in managers if host in swarms)
     ids.pop("", None)
     ours = ids.most_common(1)[0][0] if ids else None
+    nodes = {node_id for host in managers for node_id in looks[host]["swarm"].get("nodes", {})}
     for host, swarm in swarms.items():
-        theirs = swarm.get("cluster_id")
+        theirs, command = swarm.get("cluster_id"), "docker swarm leave"
         # A worker may not know its cluster's id; that it is in one while no manager is says enough.
         if theirs and ours and theirs != ours:
             what = f"is in another swarm ({theirs}) than the managers ({ours})"
         elif managers and not any(manager in swarms for manager in managers) and host not in managers:
             what = "is in a swarm already, and no manager of this inventory is in one"
+        elif nodes and swarm.get("node_id") and swarm["node_id"] not in nodes:
+            what, command = "was removed from the swarm while it was away", "docker swarm leave --force"
         else:
             continue
-        yield Finding(what, "take it out of that swarm first (docker swarm leave)", "swarm", host)
+        yield Finding(what, f"take it out of that swarm first ({command})", "swarm", host)
 
 
 def check_names(inventory: Inventory, looks: Looks) -> Iterator[Finding]:

@@ -215,6 +215,17 @@ def test_a_worker_of_another_swarm_while_no_manager_is_in_one() -> None:
     assert (only(found).host, found[0].key) == ("cpu1", "swarm")
 
 
+@pytest.mark.parametrize("state", ["active", "error"])
+def test_a_host_that_was_removed_from_the_swarm_while_it_was_off(state: str) -> None:
+    nodes = {node_id: {"hostname": f"{node_id}.lan"} for node_id in "ab"}
+    manager = {"state": "active", "cluster_id": "ours", "node_id": "a", "nodes": nodes}
+    assert findings("cpu1", {"swarm": {"state": state, "node_id": "b"}}, managers=manager) == []
+    found = findings("cpu1", {"swarm": {"state": state, "node_id": "c"}}, managers=manager)
+    assert (only(found).host, found[0].key, "was removed from the swarm" in found[0].what) == ("cpu1", "swarm", True)
+    # While the managers cannot agree they tell of no node.
+    assert findings("cpu1", {"swarm": {"state": state, "node_id": "c"}}, managers={**manager, "nodes": {}}) == []
+
+
 DRIVER = ["nvidia-driver", "nvidia-kernel-dkms", "nvidia-smi", "libcuda1"]
 BARE = {
     "cards": [],
