@@ -93,10 +93,12 @@ def hub_cores(states: Mapping[str, Facts], managers: Iterable[str]) -> int:
 def scope(added: str | None, groups: Mapping[str, list[str]], manager: str = "") -> dict[str, t.Any]:
     """Return whom a run of add_node contacts (``hosts``, a pattern): those that are ``added``, and the ``manager``.
 
+    ``workers`` are those of them that notebooks may run on.
+
     Args:
         added: hosts of the inventory, separated by commas.
         groups: hosts by group, as Ansible's ``groups``.
-        manager: the manager to talk to, by default the first.
+        manager: the manager to talk to, by default the first that is not added itself.
 
     Raises:
         ValueError: nothing is named, or what cannot be added.
@@ -110,14 +112,20 @@ def scope(added: str | None, groups: Mapping[str, list[str]], manager: str = "")
     for host in wanted:
         if host not in groups.get("all", []):
             raise ValueError(f"{host} is no host of the inventory: write it under cpu_workers or gpu_workers first")
-        if host not in workers or host in managers or host in servers:
-            raise ValueError(
-                f"{host} is not a worker and nothing else: managers and servers are brought in by site.yml"
-            )
-    via = manager or next(iter(managers), "")
-    if via not in managers:
-        raise ValueError(f"{via or 'nobody'} is no manager: -e manager= names one of {', '.join(managers)}")
-    return {"hosts": ",".join([*wanted, via]), "added": wanted, "manager": via}
+        if host not in workers.union(managers) or host in servers:
+            raise ValueError(f"{host} is not a manager or worker and nothing else: servers are brought in by site.yml")
+    others = [host for host in managers if host not in wanted]
+    if not others:
+        raise ValueError(f"no manager is left to bring in {', '.join(wanted)}: run site.yml")
+    via = manager or others[0]
+    if via not in others:
+        raise ValueError(f"{via} is no manager to talk to: -e manager= names one of {', '.join(others)}")
+    return {
+        "hosts": ",".join([*wanted, via]),
+        "added": wanted,
+        "workers": [host for host in wanted if host in workers],
+        "manager": via,
+    }
 
 
 def manager_addresses(states: Mapping[str, Facts], seed: str) -> list[str]:

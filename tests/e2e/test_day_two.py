@@ -67,8 +67,8 @@ def is_part_of_the_cluster(lab: Lab) -> None:
     [
         ((), "say which host to add"),
         (("-e", "node=gpu9"), "gpu9 is no host of the inventory"),
-        (("-e", "node=mgr1"), "mgr1 is not a worker and nothing else"),
-        (("-e", f"node={SPARE}", "-e", "manager=cpu1"), "cpu1 is no manager"),
+        (("-e", "node=mgr1"), "mgr1 is not a manager or worker and nothing else"),
+        (("-e", f"node={SPARE}", "-e", "manager=cpu1"), "cpu1 is no manager to talk to"),
     ],
 )
 def test_what_cannot_be_added_is_refused_and_nobody_contacted(

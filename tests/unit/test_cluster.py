@@ -52,8 +52,16 @@ GROUPS = {
 
 
 def test_who_adds_nodes_contacts_them_and_one_manager() -> None:
-    assert cluster.scope("gpu1", GROUPS) == {"hosts": "gpu1,mgr1", "added": ["gpu1"], "manager": "mgr1"}
+    assert cluster.scope("gpu1", GROUPS) == {
+        "hosts": "gpu1,mgr1", "added": ["gpu1"], "workers": ["gpu1"], "manager": "mgr1",
+    }  # fmt: skip
     assert cluster.scope(" gpu1, cpu1", GROUPS, "mgr2")["hosts"] == "gpu1,cpu1,mgr2"
+
+
+def test_a_manager_is_brought_in_by_another_and_proven_by_a_notebook_where_one_may_run() -> None:
+    assert cluster.scope("mgr1,both", GROUPS) == {
+        "hosts": "mgr1,both,mgr2", "added": ["mgr1", "both"], "workers": ["both"], "manager": "mgr2",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -62,10 +70,11 @@ def test_who_adds_nodes_contacts_them_and_one_manager() -> None:
         ("", "", "say which host to add"),
         (None, "", "say which host to add"),
         ("gpu9", "", "gpu9 is no host of the inventory"),
-        ("gpu1,store", "", "store is not a worker and nothing else"),
-        ("both", "", "both is not a worker and nothing else"),
-        ("gpu2", "", "gpu2 is not a worker and nothing else"),
-        ("gpu1", "cpu1", "cpu1 is no manager"),
+        ("gpu1,store", "", "store is not a manager or worker and nothing else"),
+        ("gpu2", "", "gpu2 is not a manager or worker and nothing else"),
+        ("gpu1", "cpu1", "cpu1 is no manager to talk to"),
+        ("mgr1", "mgr1", "mgr1 is no manager to talk to: -e manager= names one of mgr2, mgr3, both"),
+        ("mgr1,mgr2,mgr3,both", "", "no manager is left to bring in mgr1, mgr2, mgr3, both: run site.yml"),
     ],
 )
 def test_what_cannot_be_added_is_refused(added: str | None, manager: str, words: str) -> None:
