@@ -1,18 +1,21 @@
-"""Three managers (`make lab LAYOUT=ha`): the loss of the hub's own, and managers or databases that it cannot reach.
+"""Three managers (`make lab LAYOUT=ha`): the loss of one, managers or databases that the hub cannot reach, and day two.
 
 The proxy stays on the first manager (mode dnsrr); hub and leader are brought to the others.
 """
 
 from __future__ import annotations
 
+import re
+import threading
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ansible.module_utils.swarmhub.probe_kernel import Kernel
 from ansible.module_utils.swarmhub.probe_session import FormSession, TokenSession, tls_context
 
-from .conftest import Lab, run_playbook
+from .conftest import Lab, PlayResult, lab_command, run_playbook
 from .outage import (
     HUB_SECONDS,
     LOCKS,
@@ -33,6 +36,7 @@ from .outage import (
 pytestmark = pytest.mark.long
 
 SETTLE_SECONDS = 300
+CONFIRMED = ("-e", "confirm=yes")
 LEASE = 20  # seconds after which the database's server frees a silent hub's lock
 HOLDER = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
 # Where hubs are at work; one that waits for the lock has looked for a moment whether the database answers.
@@ -46,10 +50,11 @@ def hub_is_on(lab: Lab, manager: str) -> bool:
     return [host for host, _ in lab.containers("swarmhub_hub")] == [manager]
 
 
-def managers(lab: Lab) -> dict[str, str]:
+def managers(lab: Lab, gone: str = "") -> dict[str, str]:
     """What the managers are to each other: Leader, Reachable or Unreachable."""
-    second = lab.inventory["managers"]["hosts"][1]  # the first is none for a moment
-    listed = lab.docker("node", "ls", "--format", "{{.Hostname}} {{.Status}} {{.ManagerStatus}}", host=second)
+    # The first is none for a moment.
+    asked = next(host for host in lab.inventory["managers"]["hosts"][1:] if host != gone)
+    listed = lab.docker("node", "ls", "--format", "{{.Hostname}} {{.Status}} {{.ManagerStatus}}", host=asked)
     return {line.split()[0]: line.split()[2] for line in listed.splitlines() if not line.endswith(" ")}
 
 
@@ -104,9 +109,10 @@ def test_the_hub_moves_when_its_manager_has_no_power(
         before = places(lab, [notebook])
         with Kernel(notebook, 30) as kernel:
             kernel.run("x = 42")
+            held = sql(lab, HOLDER)
             with power_cut(lab, manager) as off:
                 assert not hub_answers(lab)
-                freed = seconds_until(lambda: sql(lab, SESSIONS) == "0", "the lock's release", 2 * LEASE, off)
+                freed = seconds_until(lambda: sql(lab, HOLDER) != held, "the lock's release", 2 * LEASE, off)
                 assert kernel.run("print(x)") == "42\n"
                 limit = (7 if leads else 4) * heartbeat + 2 * HUB_SECONDS
                 down = seconds_until(lambda: node_state(lab, manager) == "down", f"{manager}'s being down", limit, off)
@@ -212,3 +218,106 @@ def test_the_proxy_follows_a_lost_first_manager_with_one_run(lab: Lab, notebook:
     assert result.code == 0, result.output
     seconds_until(lambda: hub_answers(lab), "the hub at its address", HUB_SECONDS)
     assert lost(before, places(lab, [notebook])) == []
+
+
+# --- day two ---------------------------------------------------------------------------------------------------------
+
+
+def remove_node(manager: str) -> PlayResult:
+    return run_playbook("playbooks/remove_node.yml", "-e", f"node={manager}", *CONFIRMED)
+
+
+def add_node(manager: str) -> None:
+    result = run_playbook("playbooks/add_node.yml", "-e", f"node={manager}", timeout=600)
+    assert result.code == 0, result.output
+
+
+def nothing_is_left_to_do() -> None:
+    result = run_playbook("site.yml")
+    assert (result.code, set(result.changed.values())) == (0, {0}), result.output
+
+
+def hub_was_away(lab: Lab, ended: threading.Event) -> float:
+    """Ask the hub again and again until all has ended; return for how many seconds it did not answer."""
+    seconds, last = 0.0, time.monotonic()
+    while not ended.wait(0.2):
+        answered, now = hub_answers(lab), time.monotonic()
+        seconds += 0 if answered else now - last
+        last = now
+    return seconds
+
+
+def test_the_manager_that_leads_and_has_the_hub_is_removed_and_comes_back(
+    lab: Lab, notebook: TokenSession, pool: ThreadPoolExecutor
+) -> None:
+    manager = bring_hub(lab, to_leader=True)
+    before = places(lab, [notebook])
+    ended = threading.Event()
+    away = pool.submit(hub_was_away, lab, ended)
+    with Kernel(notebook, 30) as kernel:
+        kernel.run("x = 42")
+        try:
+            removed = remove_node(manager)
+        finally:
+            ended.set()
+        assert removed.code == 0, removed.output
+        assert set(removed.stats) == {*lab.inventory["managers"]["hosts"]}
+        assert sorted(managers(lab, manager).values()) == ["Leader", "Reachable"]
+        seconds_until(lambda: hub_answers(lab), "the hub elsewhere", HUB_SECONDS)
+        begun = time.monotonic()
+        add_node(manager)
+        print(
+            f"{manager}, which led and had the hub, was removed in {removed.seconds:.0f} s, in which the hub did not "
+            f"answer for {away.result():.0f} s, and was back after {time.monotonic() - begun:.0f} s"
+        )
+        assert kernel.run("print(x)") == "42\n"
+    assert settled(lab)
+    assert lost(before, places(lab, [notebook])) == []
+    nothing_is_left_to_do()
+
+
+def test_an_upgrade_finds_the_hub_on_another_manager_than_the_first(lab: Lab, notebook: TokenSession) -> None:
+    manager = bring_hub(lab, to_leader=False)
+    before, hub = places(lab, [notebook]), lab.containers("swarmhub_hub")
+    with Kernel(notebook, 30) as kernel:
+        kernel.run("x = 42")
+        result = run_playbook("playbooks/upgrade.yml", *CONFIRMED, "-e", "hub_idle_timeout=7777")
+        assert result.code == 0, result.output
+        (outage,) = re.findall(r"The hub did not answer for [\d.]+ s, the proxy for [\d.]+ s", result.output)
+        print(f"hub on {manager}, upgraded in {result.seconds:.0f} s: {outage}")
+        assert lab.containers("swarmhub_hub") != hub
+        assert kernel.run("print(x)") == "42\n"
+    result = run_playbook("site.yml")
+    assert result.code == 0, result.output
+    assert lost(before, places(lab, [notebook])) == []
+    nothing_is_left_to_do()
+
+
+def test_a_dead_manager_is_removed_none_beside_it_and_it_may_come_back(lab: Lab) -> None:
+    manager = bring_hub(lab, to_leader=False)
+    _, *others = lab.inventory["managers"]["hosts"]
+    (spare,) = set(others) - {manager}
+    with power_cut(lab, manager) as off:
+        refused = remove_node(spare)
+        assert refused.code != 0
+        assert f"cannot demote {spare}: of the 2 managers left only 1 would answer" in " ".join(refused.output.split())
+        assert set(refused.changed.values()) == {0}
+
+        down = seconds_until(lambda: node_state(lab, manager) == "down", f"{manager}'s being down", 4 * OURS, off)
+        removed = remove_node(manager)
+        assert removed.code == 0, removed.output
+        assert sorted(managers(lab, manager).values()) == ["Leader", "Reachable"]
+        seconds_until(lambda: hub_answers(lab), "the hub elsewhere", HUB_SECONDS)
+        without = run_playbook("site.yml", "-e", "skip_unreachable=true")
+        assert (without.code, set(without.changed.values())) == (0, {0}), without.output
+        print(f"{manager}, dead, was Down after {down:.0f} s, and removed in {removed.seconds:.0f} s")
+
+        lab_command("up", "--layout", "ha", "--hosts-only")  # back from the dead
+        told = run_playbook("site.yml")
+        assert told.code != 0
+        assert "was removed from the swarm while it was away" in " ".join(told.output.split())
+        assert set(told.changed.values()) == {0}
+        lab.ssh(manager, "docker swarm leave --force")
+        add_node(manager)
+    assert settled(lab)
+    nothing_is_left_to_do()
