@@ -43,7 +43,7 @@ def plan(
     """Return the ``nodes`` that are meant, ``via`` which manager, and the ``refusal``: all that stands against it.
 
     A node has ``name``, ``node_id`` and what `KEYS` says. A host that answers tells its node itself. Of one that does
-    not, or that the inventory has no more, the managers know the address and the host name.
+    not, that has left already, or that the inventory has no more, the managers know the address and the host name.
 
     Args:
         states: what the look found on each host that answered.
@@ -89,8 +89,10 @@ def _staying(nodes: list[dict[str, t.Any]], groups: Mapping[str, list[str]], sta
 def _node_ids(
     name: str, hostvars: Mapping[str, Facts], states: Mapping[str, Facts], swarm: Mapping[str, Facts]
 ) -> list[str]:
-    if name in states:
-        node_id = (states[name].get("swarm") or {}).get("node_id", "")
+    told = states.get(name, {}).get("swarm") or {}
+    # A run may have ended between the host's leaving and the end of its entry.
+    if told.get("state", "inactive") != "inactive":
+        node_id = told.get("node_id", "")
         return [node_id] if node_id in swarm else []
     # Ansible's own mapping raises in get() as well.
     variables = hostvars[name] if name in hostvars else {}  # noqa: SIM401

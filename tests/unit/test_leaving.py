@@ -37,6 +37,7 @@ def states(*hosts: str) -> dict[str, t.Any]:
     return {
         host: {
             "swarm": {
+                "state": "active",
                 "node_id": f"id-{host}",
                 "control_available": host in GROUPS["managers"],
                 "nodes": NODES if host in GROUPS["managers"] else {},
@@ -72,6 +73,14 @@ def test_a_host_that_answers_tells_its_node_itself() -> None:
 def test_a_dead_one_is_known_by_its_address_or_by_its_host_name(name: str, node_id: str) -> None:
     found = plan(name, "mgr1", "mgr2", remove=True)
     assert (found["refusal"], [each["node_id"] for each in found["nodes"]]) == ("", [node_id])
+
+
+def test_one_that_left_in_a_run_that_was_killed_is_known_by_its_address() -> None:
+    looks = {**states("mgr1", "mgr2"), "gpu1": {"swarm": {"state": "inactive", "node_id": ""}}}
+    found = leaving.plan("gpu1", GROUPS, HOSTVARS, looks, remove=True)
+    assert (found["refusal"], [each["node_id"] for each in found["nodes"]]) == ("", ["id-gpu1"])
+    looks["gpu1"]["swarm"] = {"state": "active", "node_id": "id-of-another-swarm"}
+    assert "no such node" in leaving.plan("gpu1", GROUPS, HOSTVARS, looks, remove=True)["refusal"]
 
 
 def test_another_manager_is_asked_than_the_one_that_leaves() -> None:
