@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -30,6 +29,7 @@ LAB = ROOT / ".lab"
 INVENTORY = LAB / "inventory"
 SECRETS = INVENTORY / "secrets"
 START_TIMEOUT = 120  # seconds that a notebook may take in the lab
+SPARE = "gpu3"  # a host that is there only once it is asked for
 
 CHROMIUM = "/usr/bin/chromium"
 # The tests run as root, and the browser has nobody to talk to but the lab.
@@ -81,17 +81,6 @@ def run_playbook(name: str, *arguments: str, inventory: Path = INVENTORY, timeou
         timeout=timeout,
     )
     return PlayResult(done.returncode, done.stdout, time.monotonic() - begun)
-
-
-def kill_playbook(seconds: float, name: str, *arguments: str) -> bool:
-    """Start a playbook and kill it, with all that it started, after so long; return whether it was at work by then."""
-    command = [sys.executable, "-m", "ansible", "playbook", "--inventory", str(INVENTORY), name, *arguments]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True) as run:
-        time.sleep(seconds)
-        if run.poll() is not None:
-            return False
-        os.killpg(run.pid, signal.SIGKILL)
-        return True
 
 
 def lab_command(*arguments: str) -> None:
@@ -203,6 +192,20 @@ class Lab:
         if session.server() is not None:
             session.stop()
         session.request("DELETE", session.api_path)
+
+
+def carry_out(lab: Lab) -> None:
+    """Take the spare host away, and its node out of the swarm."""
+    left = lab.docker("node", "ls", "--filter", f"name={SPARE}", "--quiet").split()
+    lab_command("remove", SPARE)
+    if left:
+        lab.docker("node", "rm", "--force", *left)
+
+
+def bring_bare(lab: Lab) -> None:
+    """Bring the spare host in as it came from the shop: in the inventory, with nothing of swarmhub yet."""
+    carry_out(lab)
+    lab_command("add", SPARE)
 
 
 def secret_values() -> dict[str, set[str]]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import random
 import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from .conftest import Lab, PlayResult, kill_playbook, lab_command, run_playbook
+from .conftest import SPARE, Lab, PlayResult, bring_bare, carry_out, lab_command, run_playbook
+from .kills import SEEDS, Whole, kill_and_mend, run_whole
 
-SPARE = "gpu3"
 HEARTBEAT = "{{json .Swarm.Cluster.Spec.Dispatcher}}"
 PEOPLE = [f"day-two-{number}" for number in range(10)]
 
@@ -36,14 +35,6 @@ def grown(lab: Lab, pool: ThreadPoolExecutor) -> t.Iterator[Lab]:
     finally:
         list(pool.map(lab.remove_user, sessions))
         carry_out(lab)
-
-
-def carry_out(lab: Lab) -> None:
-    """Take the spare host away, and its node out of the swarm."""
-    left = lab.docker("node", "ls", "--filter", f"name={SPARE}", "--quiet").split()
-    lab_command("remove", SPARE)
-    if left:
-        lab.docker("node", "rm", "--force", *left)
 
 
 def add_node(*arguments: str) -> PlayResult:
@@ -169,15 +160,18 @@ def test_a_dead_node_is_forgotten_also_when_the_inventory_has_it_no_more(lab: La
     assert lab.docker("node", "ls", "--filter", f"name={SPARE}", "--quiet") == ""
 
 
+@pytest.fixture(scope="module")
+def whole(grown: Lab) -> Whole:
+    """A run that nobody killed."""
+    bring_bare(grown)
+    return run_whole("playbooks/add_node.yml", "-e", f"node={SPARE}")
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.usefixtures("grown")
-def test_a_killed_run_is_mended_by_the_next(lab: Lab, seed: int) -> None:
-    carry_out(lab)
-    lab_command("add", SPARE)
-    seconds = random.Random(seed).uniform(3, 60)
-    assert kill_playbook(seconds, "playbooks/add_node.yml", "-e", f"node={SPARE}")
-    begun = time.monotonic()
-    add_node()
-    print(f"killed after {seconds:.0f} s, mended in {time.monotonic() - begun:.0f} s")
+@SEEDS
+def test_a_killed_run_is_mended_by_the_next(grown: Lab, whole: Whole, seed: int) -> None:
+    before = tasks(grown)
+    bring_bare(grown)
+    kill_and_mend(seed, whole, "playbooks/add_node.yml", "-e", f"node={SPARE}")
+    assert before == tasks(grown)
     is_part_of_the_cluster(Lab())

@@ -9,7 +9,8 @@ import pytest
 from ansible.module_utils.swarmhub.probe_kernel import Kernel
 from ansible.module_utils.swarmhub.probe_session import FormSession, HubError, TokenSession, tls_context
 
-from .conftest import SECRETS, Lab, kill_playbook, run_playbook
+from .conftest import SECRETS, Lab, run_playbook
+from .kills import SEEDS, kill_playbook
 
 ROTATE = "playbooks/rotate_secrets.yml"
 CONFIRMED = ("-e", "confirm=yes")
@@ -73,7 +74,7 @@ def test_new_secrets_stop_no_notebook_and_the_old_ones_open_nothing(lab: Lab, no
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(3))
+@SEEDS
 def test_a_killed_rotation_goes_on(lab: Lab, notebook: TokenSession, seed: int) -> None:
     container = lab.containers(*lab.services(notebook.name))
     seconds = random.Random(seed).uniform(5, 40)
