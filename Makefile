@@ -71,7 +71,7 @@ test: ## All that a change must pass; needs root on Debian; installs what is mis
 
 test-fast: lint unit ## Lint and unit tests
 
-test-long: venv ## What takes longer: killed runs, GPU workers over their lives; needs root and the lab of containers
+test-long: venv ## What takes longer: killed runs (KILLS=10 of each), GPU workers over their lives; needs root and the lab of containers
 	pytest -rP -m long tests/integration
 	pytest -rP -m long $(CONTAINERS)
 

@@ -47,17 +47,16 @@ true
 # What is a host's own from the start, and what programs keep for themselves.
 OWN = re.compile(
     r"/etc/(ssh/|machine-id|hostname|hosts|mtab|resolv\.conf|adjtime|ld\.so\.cache|\.pwd\.lock|swarmhub-lab"
-    r"|(passwd|group|g?shadow|sub[ug]id)-?[ :]|(passwd|group|g?shadow|sub[ug]id)-?$|ssl/(certs|private)/\S*snakeoil)"
+    r"|(passwd|group|g?shadow|sub[ug]id)-?( |$)|ssl/(certs|private)/\S*snakeoil)"
 )
-# Docker's objects of the cluster as a whole, and which of them.
+# Docker's objects of the cluster as a whole, and which of them are ours.
 KINDS = {
-    "network": "--filter=name=^swarmhub",
-    "secret": "--filter=name=",
-    "config": "--filter=name=",
-    "node": "--filter=name=",
-    "service": "--filter=label=com.docker.stack.namespace=swarmhub",
+    "network": ["--filter=name=^swarmhub"],
+    "secret": [],
+    "config": [],
+    "node": [],
+    "service": ["--filter=label=com.docker.stack.namespace=swarmhub"],
 }
-VARYING = ("ForceUpdate",)
 
 
 def end_of_host(lab: Lab, host: str) -> End:
@@ -72,9 +71,9 @@ def end_of_host(lab: Lab, host: str) -> End:
 
 
 def told(value: t.Any, path: str) -> list[str]:
-    """Each leaf of decoded JSON on a line of its own; of a list of objects the order does not matter."""
+    """Each leaf of decoded JSON on a line of its own."""
     if isinstance(value, dict):
-        return [line for key in value if key not in VARYING for line in told(value[key], f"{path}.{key}")]
+        return [line for key in value if key != "ForceUpdate" for line in told(value[key], f"{path}.{key}")]
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return [line for each in value for line in told(each, f"{path}[]")]
     return [f"{path} {json.dumps(value)}"]
@@ -84,7 +83,7 @@ def end_of_cluster(lab: Lab) -> End:
     """What the managers, the hub and its database know."""
     objects: dict[str, list[dict[str, t.Any]]] = {}
     for kind, which in KINDS.items():
-        ids = lab.docker(kind, "ls", "--quiet", which).split()
+        ids = lab.docker(kind, "ls", "--quiet", *which).split()
         objects[f"{kind}s"] = json.loads(lab.docker(kind, "inspect", *ids)) if ids else []
     text = json.dumps(objects)
     for each in (each for found in objects.values() for each in found):
