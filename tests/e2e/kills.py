@@ -28,7 +28,7 @@ End = dict[str, list[str]]
 # units, live rules, images, and containers that are no tasks of the swarm.
 LOOK = r"""
 part() { echo "= $1"; }
-part "owners and modes"; find /etc /usr/local /var/lib/swarmhub /srv/swarmhub \
+part "owners and modes"; find /etc /usr/local /usr/sbin/policy-rc.d /var/lib/swarmhub /srv/swarmhub \
   \( -path '*/registry/docker' -o -path '/srv/swarmhub/homes/*' \) -prune -o -printf '%p %y %m %u:%g %l\n'
 part contents; find /etc /usr/local -xdev -type f -exec sha256sum {} +
 part packages; dpkg-query --show --showformat '${Package} ${Version} ${Status}\n'
@@ -178,5 +178,6 @@ def kill_and_mend(seed: int, whole: Whole, name: str, *arguments: str) -> PlayRe
     moment = f"{seconds:.1f} of {whole.seconds:.0f} s{'' if early else ', when it had ended'}"
     print(f"{name}, seed {seed}: killed after {moment}; mended in {mended.seconds:.0f} s, exit code {mended.code}")
     assert mended.code == 0, mended.output
-    assert differing(whole.end, end_state(Lab())) == []
+    found = differing(whole.end, end_state(Lab()))
+    assert found == [], "\n".join(found)
     return mended

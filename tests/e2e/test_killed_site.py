@@ -33,7 +33,8 @@ docker config ls --quiet --filter name=swarmhub_hub | xargs docker config rm
 docker service update --quiet --detach --env-add BY_HAND=1 --limit-memory 400M swarmhub_proxy
 docker node update --label-rm calculation_type gpu2
 """,
-    "cpu1": "",  # where the notebook is
+    # Where the notebook is.
+    "cpu1": r"printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d",
     "gpu1": """
 sed -i 's/10m/11m/' /etc/docker/daemon.json
 apt-get remove --yes --quiet=2 --allow-change-held-packages nvidia-container-toolkit
@@ -72,6 +73,7 @@ def test_a_killed_site_yml_is_mended_by_the_next(lab: Lab, notebook: TokenSessio
         kill_and_mend(seed, whole, SITE)
         again = run_playbook(SITE)
         assert (again.code, set(again.changed.values())) == (0, {0}), again.output
+        lab.ssh("cpu1", "test ! -e /usr/sbin/policy-rc.d")
         kernel.open()
         assert kernel.run("print(kept)") == "42\n"
     assert lab.containers(*lab.services(notebook.name)) == container
