@@ -192,6 +192,7 @@ class FilterModule:
             "swarmhub_folders": homes.folders,
             "swarmhub_mount_options": homes.mount_options,
             "swarmhub_names": differences.names,
+            "swarmhub_newest": differences.newest,
             "swarmhub_no_answer": cluster.unreachable_message,
             "swarmhub_offered_address": cluster.offered_address,
             "swarmhub_number": number,
@@ -215,5 +216,6 @@ class FilterModule:
             "swarmhub_silent": silent,
             "swarmhub_states": states,
             "swarmhub_swarm_resource": card_kinds.swarm_resource,
+            "swarmhub_unproved": probe_nodes.unproved,
             "swarmhub_uuids": card_kinds.uuids,
         }

@@ -13,6 +13,7 @@ description:
     fingerprint.
 options:
   packages: {description: Debian packages., type: list, elements: str, default: []}
+  candidates: {description: Debian packages whose newest version is asked for., type: list, elements: str, default: []}
   files:
     description: Paths of files and directories; patterns (glob) give what they match.
     type: list
@@ -81,11 +82,14 @@ state:
   type: dict
 """
 
+from subprocess import SubprocessError
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.swarmhub.host_state import look
 
 ARGUMENTS = {
     "packages": {"type": "list", "elements": "str", "default": []},
+    "candidates": {"type": "list", "elements": "str", "default": []},
     "files": {"type": "list", "elements": "path", "default": []},
     "units": {"type": "list", "elements": "str", "default": []},
     "sysctls": {"type": "list", "elements": "str", "default": []},
@@ -112,7 +116,11 @@ ARGUMENTS = {
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    module.exit_json(changed=False, state=look(module.params))
+    try:
+        state = look(module.params)
+    except (OSError, SubprocessError) as error:
+        module.fail_json(msg=f"the host cannot be looked at: {error}")
+    module.exit_json(changed=False, state=state)
 
 
 if __name__ == "__main__":

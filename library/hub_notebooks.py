@@ -95,6 +95,11 @@ rows:
     since: {description: Since when it ran., type: str}
     doing: {description: What it was at when it was last asked., type: str}
     outcome: {description: "C(runs), or when and why it ended.", type: str}
+unstopped:
+  description: Users whose notebooks the hub did not stop at the end of O(wait); the swarm is to end them.
+  returned: success
+  type: list
+  elements: str
 left:
   description: Users whose notebooks run.
   returned: success
@@ -103,7 +108,7 @@ left:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.swarmhub.drain import Drain, Notebook
+from ansible.module_utils.swarmhub.drain import UNSTOPPED, Drain, Notebook
 from ansible.module_utils.swarmhub.probe_session import HTTPX_ERROR, TokenSession, tls_context
 
 
@@ -143,7 +148,9 @@ def main() -> None:
         drain.run(given["idle_for"], given["wait"], stop_busy=given["stop"] == "all")
     rows = [notebook.row() for notebook in drain.notebooks]
     stopped = any(notebook.outcome.startswith("stopped") for notebook in drain.notebooks)
-    module.exit_json(changed=stopped, rows=rows, left=sorted(notebook.user for notebook in drain.left))
+    unstopped = sorted(notebook.user for notebook in drain.notebooks if notebook.outcome == UNSTOPPED)
+    left = sorted(notebook.user for notebook in drain.left)
+    module.exit_json(changed=stopped, rows=rows, unstopped=unstopped, left=left)
 
 
 if __name__ == "__main__":

@@ -55,14 +55,15 @@ options:
           - V(drain) stops every task on the node. The call waits until the last has ended.
         type: str
         choices: [active, pause, drain]
-      drained_for_restart:
+      for_restart:
         description:
-          - V(true) drains the node because its engine, or its host, is about to be restarted. The availability that it
-            had is kept in its label C(swarmhub.drained_from).
-          - It is refused where the other managers would be no majority meanwhile.
-          - V(false) gives that availability back, also after a run that was killed in between.
+          - V(pause) and V(drain) are what O(nodes[].availability) has, because the node's engine, or its host, is about
+            to be restarted. What it was is kept in its label C(swarmhub.drained_from).
+          - Both are refused where the other managers would be no majority meanwhile.
+          - V(over) gives back what it was, also after a run that was killed in between.
           - A drain without that label is somebody else's, and stays.
-        type: bool
+        type: str
+        choices: [pause, drain, over]
       generic_resources:
         description: Ids by kind that the node must advertise, exactly, within O(timeout). Other kinds are ignored.
         type: dict
@@ -177,7 +178,7 @@ def main() -> None:
                     "labels": {"type": "dict"},
                     "role": {"type": "str", "choices": ["manager", "worker"]},
                     "availability": {"type": "str", "choices": ["active", "pause", "drain"]},
-                    "drained_for_restart": {"type": "bool"},
+                    "for_restart": {"type": "str", "choices": ["pause", "drain", "over"]},
                     "generic_resources": {"type": "dict", "default": {}},
                 },
             },

@@ -90,39 +90,55 @@ def hub_cores(states: Mapping[str, Facts], managers: Iterable[str]) -> int:
     return min(cores)
 
 
-def scope(added: str | None, groups: Mapping[str, list[str]], manager: str = "") -> dict[str, t.Any]:
-    """Return whom a run of add_node contacts (``hosts``, a pattern): those that are ``added``, and the ``manager``.
+def named(node: str | None) -> list[str]:
+    """Return the hosts of ``-e node=gpu1,gpu2``.
 
-    ``workers`` are those of them that notebooks may run on.
+    Raises:
+        ValueError: nothing is named.
+    """
+    names = list(dict.fromkeys(name for part in (node or "").split(",") if (name := part.strip())))
+    if not names:
+        raise ValueError("say which node, as in -e node=gpu3: nothing was changed")
+    return names
+
+
+def scope(
+    node: str | None, groups: Mapping[str, list[str]], manager: str = "", upgrading: bool = False
+) -> dict[str, t.Any]:
+    """Return whom a run of add_node contacts (``hosts``, a pattern): those that it may change, and the ``manager``.
 
     Args:
-        added: hosts of the inventory, separated by commas.
+        node: hosts of the inventory, separated by commas.
         groups: hosts by group, as Ansible's ``groups``.
-        manager: the manager to talk to, by default the first that is not added itself.
+        manager: the manager to talk to, by default the first that is not one of those.
+        upgrading: whether they are nodes already, managers and servers too.
+
+    Returns:
+        ``hosts``, ``changing`` (those of ``node``), ``workers`` (those of them that notebooks may run on), ``manager``.
 
     Raises:
         ValueError: nothing is named, or what cannot be added.
     """
-    wanted = [name.strip() for name in (added or "").split(",") if name.strip()]
-    if not wanted:
-        raise ValueError("say which host to add, as in -e node=gpu3: nothing was changed")
+    wanted = named(node)
     managers = groups.get("managers", [])
     workers = {host for group in ("cpu_workers", "gpu_workers") for host in groups.get(group, [])}
     servers = {host for group in SERVER_GROUPS for host in groups.get(group, [])}
     for host in wanted:
         if host not in groups.get("all", []):
             raise ValueError(f"{host} is no host of the inventory: write it under cpu_workers or gpu_workers first")
-        if host not in workers.union(managers) or host in servers:
+        if upgrading and host not in workers.union(managers):
+            raise ValueError(f"{host} is no node: what it serves is upgraded with its system")
+        if not upgrading and (host not in workers.union(managers) or host in servers):
             raise ValueError(f"{host} is not a manager or worker and nothing else: servers are brought in by site.yml")
     others = [host for host in managers if host not in wanted]
-    if not others:
+    if not (others or upgrading):
         raise ValueError(f"no manager is left to bring in {', '.join(wanted)}: run site.yml")
-    via = manager or others[0]
-    if via not in others:
-        raise ValueError(f"{via} is no manager to talk to: -e manager= names one of {', '.join(others)}")
+    via = manager or (others or managers)[0]
+    if via not in (others or managers):
+        raise ValueError(f"{via} is no manager to talk to: -e manager= names one of {', '.join(others or managers)}")
     return {
-        "hosts": ",".join([*wanted, via]),
-        "added": wanted,
+        "hosts": ",".join(dict.fromkeys([*wanted, via])),
+        "changing": wanted,
         "workers": [host for host in wanted if host in workers],
         "manager": via,
     }
@@ -245,8 +261,8 @@ def wanted_nodes(
             "name": host,
             "labels": {name: value for name, value in labels.items() if not waits or name not in DISCOVERED_LABELS},
             "role": "manager" if "managers" in groups else "worker",
-            # What a killed run drained for a restart is given back.
-            "drained_for_restart": False,
+            # What a killed run emptied for a restart is given back.
+            "for_restart": "over",
         }
         if pool and not waits:
             node["generic_resources"] = pool

@@ -7,7 +7,8 @@ A role declares what it owns as plain data, all keys optional::
     held: [docker.io]                      not upgraded behind our back (apt-mark hold)
     directories: [{path, mode, owner, group}]
     files: [{path, content, mode, owner, group}]   or {path, absent: true}; ``because`` tells why a content is new
-    units: [{name, enabled, active, after: [paths]}]   restarted when a file in ``after`` is younger than the process
+    units: [{name, enabled, active, after: [paths], of: [packages]}]
+                                           restarted when one of these files or packages is younger than the process
     sysctls: {name: value}
     look_also: [patterns]                  files whose path is known only after the look
     look_also_units: [names]               units that may be the one, which is known only after the look
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 Owned = Mapping[str, t.Any]
 State = Mapping[str, t.Any]
@@ -46,9 +47,15 @@ def names(owned_by_role: Mapping[str, Owned]) -> dict[str, list[str]]:
         for unit in owned.get("units", []):
             wanted["units"].add(unit["name"])
             wanted["files"].update(unit.get("after", []))
+            wanted["packages"].update(unit.get("of", []))
         wanted["units"].update(owned.get("look_also_units", []))
         wanted["sysctls"].update(owned.get("sysctls", {}))
     return {key: sorted(value) for key, value in wanted.items()}
+
+
+def newest(packages: Iterable[str], candidates: Mapping[str, str]) -> list[str]:
+    """Return a role's ``packages``, those that have a candidate (host_state) with its version."""
+    return [f"{name}={candidates[name]}" if name in candidates else name for name in packages]
 
 
 def _package_reason(wanted: str, installed: State) -> str:
@@ -88,8 +95,11 @@ def _stale(unit: Owned, state: State) -> list[str]:
     found = state["units"].get(unit["name"], {})
     if not found.get("active"):
         return []
-    files = state["files"]
-    return [path for path in unit.get("after", []) if files.get(path) and files[path]["mtime"] > found["since"]]
+    files, installed = state["files"], state["packages"]
+    changed = {path: files[path]["mtime"] for path in unit.get("after", []) if files.get(path)}
+    changed |= {name: installed[name]["since"] for name in unit.get("of", []) if name in installed}
+    # What is of tomorrow was written before the clock was set, and tells nothing.
+    return [name for name, moment in changed.items() if found["since"] < moment <= state["time"]]
 
 
 def of_role(owned: Owned, state: State) -> dict[str, dict[str, str]]:

@@ -21,6 +21,7 @@ THREADS = 16
 #: States of a kernel in which nothing is lost but what it has in memory.
 AT_REST = {"idle", "dead"}
 DEADLINE = "deadline"
+UNSTOPPED = "left to the swarm, which ends it with the node's drain"
 
 
 @dataclasses.dataclass
@@ -108,7 +109,7 @@ class Drain:
             except HubError as error:
                 notebook.doing = f"not stopped: {error}"
                 if why == DEADLINE:
-                    notebook.outcome = "left to the swarm, which ends it with the node's drain"
+                    notebook.outcome = UNSTOPPED
             else:
                 notebook.outcome = f"stopped after {time.monotonic() - begun:.0f} s: {why}"
 

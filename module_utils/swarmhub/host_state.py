@@ -68,6 +68,20 @@ def packages(names: list[str]) -> Facts:
     }
 
 
+def candidates(names: list[str]) -> dict[str, str]:
+    """Return ``{name: version}`` of what apt would install now; a name that no source has is left out.
+
+    Raises:
+        OSError, subprocess.SubprocessError: apt-cache(8) failed: nothing must be taken for new.
+    """
+    if not names:
+        return {}
+    command = ["env", "LC_ALL=C", "apt-cache", "policy", *names]
+    output = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT, check=True).stdout
+    found = re.findall(r"^(\S+):$\n(?:  .*\n)*?  Candidate: (\S+)$", output, re.M)
+    return {name: version for name, version in found if version != "(none)"}
+
+
 def owner_name(uid: int) -> str:
     """Return the user's name, or the number of one that has none."""
     try:
@@ -398,6 +412,7 @@ def look(names: Facts) -> Facts:
         "machine_id": Path("/etc/machine-id").read_text().strip() if Path("/etc/machine-id").exists() else "",
         "disk": {"/var/lib/docker": {"free_mb": free_mb("/var/lib/docker")}},
         "packages": packages(names["packages"]),
+        "candidates": candidates(names["candidates"]),
         "files": files(names["files"]),
         "units": units(names["units"]),
         "sysctls": sysctls(names["sysctls"]),

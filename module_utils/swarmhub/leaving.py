@@ -5,24 +5,12 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Iterable, Mapping
 
-from ansible.module_utils.swarmhub.cluster import SERVER_GROUPS, peer_manager
+from ansible.module_utils.swarmhub.cluster import SERVER_GROUPS, named, peer_manager
 
 Facts = Mapping[str, t.Any]
 
 #: What a plan tells of a node, as host_state has it from a manager.
 KEYS = ("hostname", "state", "role", "availability")
-
-
-def named(node: str | None) -> list[str]:
-    """Return the hosts of ``-e node=gpu1,gpu2``.
-
-    Raises:
-        ValueError: nothing is named.
-    """
-    names = [name for part in (node or "").split(",") if (name := part.strip())]
-    if not names:
-        raise ValueError("say which node, as in -e node=gpu3: nothing was changed")
-    return names
 
 
 def hosts_to_look_at(node: str | None, groups: Mapping[str, list[str]]) -> str:

@@ -8,7 +8,7 @@ import typing as t
 
 Json = dict[str, t.Any]
 
-# On a node that we drained for a restart: the availability to give back. A drain without it is somebody else's.
+# On a node that we emptied for a restart: the availability to give back. A drain without it is somebody else's.
 DRAINED_FROM = "swarmhub.drained_from"
 
 
@@ -22,7 +22,7 @@ class Wish:
         labels: wanted labels, where a ``None`` value takes the label away; ``None`` instead of them leaves all.
         role: ``manager``, ``worker`` or ``None`` (as it is).
         availability: ``active``, ``pause``, ``drain`` or ``None`` (as it is).
-        drained_for_restart: ``True`` drains the node, ``False`` ends such a drain, ``None`` does neither.
+        for_restart: ``pause`` or ``drain`` because the node is about to be restarted; ``over`` gives back what it was.
         generic_resources: ids by kind that the node must advertise, such as ``{"GPU": ["GPU-…"]}``.
         present: whether the swarm is to have the node at all.
         left: whether the host of a node that is to go has left by itself.
@@ -34,7 +34,7 @@ class Wish:
     role: str | None
     availability: str | None
     generic_resources: dict[str, list[str]]
-    drained_for_restart: bool | None = None
+    for_restart: str | None = None
     present: bool = True
     left: bool = False
 
@@ -51,7 +51,7 @@ class Wish:
             role=node.get("role") if present else "worker",
             availability=node.get("availability"),
             generic_resources=node.get("generic_resources") or {},
-            drained_for_restart=node.get("drained_for_restart"),
+            for_restart=node.get("for_restart"),
         )
 
     def applied(self, spec: Json, *, exact: bool) -> Json:
@@ -66,21 +66,25 @@ class Wish:
             spec["Role"] = self.role
         if self.availability:
             spec["Availability"] = self.availability
-        if self.drained_for_restart is not None:
-            _drain_for_restart(spec, drain=self.drained_for_restart)
+            # What somebody asks for by name is not given back to anything.
+            spec["Labels"] = {key: value for key, value in labels(spec).items() if key != DRAINED_FROM}
+        if self.for_restart:
+            _empty_for_restart(spec, self.for_restart)
         return spec
 
 
-def _drain_for_restart(spec: Json, *, drain: bool) -> None:
-    """Drain a node and mark that it is ours, or give back what it was; somebody else's drain stays."""
-    drained = spec["Availability"] == "drain"
-    marks = {**labels(spec)}
-    if drain and not drained:
-        # A mark that was left behind by a drain that somebody else has ended says nothing any more.
-        marks[DRAINED_FROM] = spec["Availability"]
-        spec["Availability"] = "drain"
-    elif not drain and (before := marks.pop(DRAINED_FROM, "")) and drained:
-        spec["Availability"] = before
+def _empty_for_restart(spec: Json, step: str) -> None:
+    """Pause or drain a node and mark that it is ours, or give back what it was; somebody else's drain stays."""
+    before: str = spec["Availability"]
+    marks = dict(labels(spec))
+    if step == "over":
+        given = marks.pop(DRAINED_FROM, before)
+        # One that is active again was given back by somebody else.
+        spec["Availability"] = given if before != "active" else before
+    elif before != "drain":
+        # A mark on a node that is active was left behind, and says nothing any more.
+        marks[DRAINED_FROM] = before if before == "active" else marks.get(DRAINED_FROM, before)
+        spec["Availability"] = step
     spec["Labels"] = marks
 
 

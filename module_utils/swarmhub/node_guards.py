@@ -40,7 +40,7 @@ def check_restarts(nodes: dict[str, Json], changes: list[Change]) -> None:
     restarting = {
         change.wish.node_id: change.wish.name
         for change in changes
-        if change.wish.drained_for_restart and change.wish.node_id in managers
+        if change.wish.for_restart in ("pause", "drain") and change.wish.node_id in managers
     }
     left = sum(reachable(node) for node_id, node in managers.items() if node_id not in restarting)
     if restarting and len(managers) > 1 and 2 * left <= len(managers):

@@ -114,7 +114,7 @@ def _wait_settled(engine: Engine, wishes: list[Wish], timeout: float) -> dict[st
     Raises:
         Refused: time is up; names every node that lags, and why.
     """
-    drains = [wish for wish in wishes if wish.availability == "drain" or wish.drained_for_restart]
+    drains = [wish for wish in wishes if "drain" in (wish.availability, wish.for_restart)]
 
     def look() -> tuple[dict[str, Json], list[str]]:
         nodes, tasks = _nodes(engine), occupying(engine, drains)

@@ -31,6 +31,21 @@ def probe_profiles(profiles: t.Iterable[dict[str, Json]], nodes: list[Json]) -> 
     ]
 
 
+def unproved(rows: t.Iterable[dict[str, Json]], notebooks: list[dict[str, Json]]) -> list[dict[str, Json]]:
+    """Return the rows of probe_profiles for one node without those that people's notebooks there prove already.
+
+    Who waited for cards gets a new node's at once, and one with cards proves every profile that asks for some.
+
+    Args:
+        rows: of probe_profiles.
+        notebooks: those on the node, as module swarm_notebooks returns them.
+    """
+    rows = list(rows)
+    running = {notebook["profile"] for notebook in notebooks}
+    cards_taken = any(row["slug"] in running for row in rows if row["gpus"])
+    return [row for row in rows if row["slug"] not in running and not (cards_taken and row["gpus"])]
+
+
 def fits(profile: dict[str, Json], node: Json) -> bool:
     """Whether the node is ready and active, meets the profile's constraints and has the cards that it asks for."""
     return (

@@ -76,9 +76,11 @@ def _disturbs(owned: Owned, kind: str, name: str) -> bool:
 def _turn(
     parts: Mapping[When, Found], owned_by_role: Mapping[str, Owned], swarm: State, may: Mapping[str, bool]
 ) -> str:
-    if parts["idle"] and may["drain"] and swarm.get("state") == "active":
+    restarts = _restarts(parts["now"], owned_by_role)
+    # Who has no notebook now may have one when its turn comes.
+    if may["drain"] and (parts["idle"] or restarts) and swarm.get("state") == "active":
         return "drain"
-    return "restart" if swarm.get("control_available") and _restarts(parts["now"], owned_by_role) else ""
+    return "restart" if swarm.get("control_available") and restarts else ""
 
 
 def _restarts(now: Found, owned_by_role: Mapping[str, Owned]) -> bool:
@@ -95,7 +97,7 @@ def _until_idle(notebooks: int) -> str:
     if not notebooks:
         return "its engine does not answer, and notebooks may run there: run again when it does"
     run = f"{notebooks} notebooks run" if notebooks > 1 else "a notebook runs"
-    return f"{run} there: run again when none does, or with -e docker_engine_restart=drain, which ends them"
+    return f"{run} there: run again when none does, or with -e docker_engine_restart=drain, which empties it first"
 
 
 def pending(hosts: Iterable[str], hostvars: Mapping[str, t.Any]) -> list[str]:

@@ -27,6 +27,14 @@ def timed_start(session: TokenSession, slug: str) -> float:
     return time.monotonic() - begun
 
 
+def what_it_waits_for(session: TokenSession) -> str:
+    """What the hub says about a start that waits."""
+    while not session.server():
+        time.sleep(0.1)
+    said = (str(event.get("message", "")) for event in session.events())
+    return next(message for message in said if "Waiting for" in message)
+
+
 def where(lab: Lab, session: TokenSession) -> tuple[str, str]:
     """Host and container of a user's notebook."""
     (service,) = lab.services(session.name)

@@ -126,7 +126,7 @@ def test_check_mode_reads_the_backup_and_changes_nothing(restores: dict[str, Pla
         ("other secrets", "crypt_key in"),
         ("nowhere", "there is no repository at /nowhere"),
         ("spoilt", f"the repository at {REPOSITORY}-spoilt is damaged"),
-        ("unconfirmed", "people are in its database. Nothing was changed"),
+        ("unconfirmed", "Nothing was changed: type"),
     ],
 )
 def test_what_cannot_be_restored_is_refused(restores: dict[str, PlayResult], run: str, words: str) -> None:

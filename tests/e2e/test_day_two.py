@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from .cards import CARDS, remove_users, timed_start, what_it_waits_for, where
 from .conftest import SPARE, Lab, PlayResult, bring_bare, carry_out, lab_command, run_playbook
 from .kills import SEEDS, Whole, kill_and_mend, run_whole
 
@@ -56,7 +57,7 @@ def is_part_of_the_cluster(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "say which host to add"),
+        ((), "say which node"),
         (("-e", "node=gpu9"), "gpu9 is no host of the inventory"),
         (("-e", "node=mgr1"), "mgr1 is not a manager or worker and nothing else"),
         (("-e", f"node={SPARE}", "-e", "manager=cpu1"), "cpu1 is no manager to talk to"),
@@ -144,6 +145,18 @@ def test_a_node_is_removed_and_keeps_nothing_of_ours(grown: Lab) -> None:
     print(f"remove_node.yml: {result.seconds:.0f} s")
 
 
+def test_a_host_of_another_swarm_is_refused_before_anything_changes(grown: Lab) -> None:
+    grown.ssh(SPARE, "docker swarm init --advertise-addr 127.0.0.1")
+    try:
+        result = run_playbook("playbooks/add_node.yml", "-e", f"node={SPARE}")
+    finally:
+        grown.ssh(SPARE, "docker swarm leave --force")
+    assert result.code != 0
+    assert "another swarm" in result.output
+    assert set(result.changed.values()) == {0}
+    grown.ssh(SPARE, "test ! -e /etc/swarmhub")
+
+
 @pytest.mark.long
 @pytest.mark.usefixtures("grown")
 def test_a_dead_node_is_forgotten_also_when_the_inventory_has_it_no_more(lab: Lab) -> None:
@@ -165,6 +178,29 @@ def whole(grown: Lab) -> Whole:
     """A run that nobody killed."""
     bring_bare(grown)
     return run_whole("playbooks/add_node.yml", "-e", f"node={SPARE}")
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("grown")
+def test_people_who_wait_for_cards_have_a_new_nodes_at_once_and_prove_them(lab: Lab, pool: ThreadPoolExecutor) -> None:
+    carry_out(lab)
+    lab_command("add", SPARE)
+    count = sum(CARDS.values())
+    users = list(pool.map(lab.add_user, [f"day-two-card-{number}" for number in range(count + 2)]))
+    try:
+        list(pool.map(timed_start, users[:count], [lab.profile(cards=True)] * count))
+        for user in users[count:]:
+            pool.submit(user.start, lab.profile(cards=True))
+            what_it_waits_for(user)
+        result = add_node()
+        for user in users[count:]:
+            user.wait_until_ready()
+        assert {where(Lab(), user)[0] for user in users[count:]} == {SPARE}
+        rows = [row for row in result.output.splitlines() if "another node" in row and SPARE in row]
+        assert not [row for row in rows if lab.profile(cards=True) in row], result.output
+        print(f"two who waited for a card had {SPARE}'s; the run {result.seconds:.0f} s")
+    finally:
+        remove_users(lab, pool, users)
 
 
 @pytest.mark.long

@@ -16,7 +16,18 @@ import pytest
 from ansible.module_utils.swarmhub.probe_session import HubError, TokenSession
 from playwright.sync_api import Page, expect
 
-from .cards import CARDS, held_cards, notebook_tasks, pending, remove_users, seen_cards, spoil, timed_start, where
+from .cards import (
+    CARDS,
+    held_cards,
+    notebook_tasks,
+    pending,
+    remove_users,
+    seen_cards,
+    spoil,
+    timed_start,
+    what_it_waits_for,
+    where,
+)
 from .conftest import Lab, edit_hosts, run_playbook, screenshot, sign_in
 
 #: Seconds from a card that is free to the service that gets it, and how much slower than usual that one may start.
@@ -178,14 +189,6 @@ def test_who_waits_is_told_so_and_starts_in_turn_as_soon_as_a_card_is_free_also_
         print(f"{what}: {', '.join(f'{each:.2f}' for each in seconds)} s")
     assert 0 < max(created) < RELEASE_SECONDS
     assert statistics.median(ready) < QUEUED_START * statistics.median(usual)
-
-
-def what_it_waits_for(session: TokenSession) -> str:
-    """What the hub says about a start that waits."""
-    while not session.server():
-        time.sleep(0.1)
-    said = (str(event.get("message", "")) for event in session.events())
-    return next(message for message in said if "Waiting for" in message)
 
 
 def ready_at(session: TokenSession) -> float:

@@ -68,7 +68,7 @@ def test_a_replaced_card_is_settled_by_a_drain(lab: Lab) -> None:
         words = pending(site().output)[host]
         assert re.search(rf"card GPU-\S+ is gone, {NEW_CARD} is not advertised yet", words)
         assert "docker_engine_restart=drain" in words
-        result = site("-e", "docker_engine_restart=drain")
+        result = site("-e", "docker_engine_restart=drain", "-e", "drain_wait=0", "-e", "drain_busy=stop")
         assert host in probed(result)
         (node,) = lab.inspect("node", host)
         assert NEW_CARD in json.dumps(node["Description"]["Resources"])
@@ -93,6 +93,36 @@ def test_a_driver_is_installed_and_its_reboot_is_taken_when_it_is_asked_for(lab:
     assert lab.ssh("gpu1", "nvidia-smi -L").count("UUID") == 2
     result = site(inventory=copied_inventory)
     assert (sum(result.changed.values()), pending(result.output)) == (0, {})
+
+
+DRIVER = ("nvidia-driver", "nvidia-kernel-dkms", "nvidia-smi", "libcuda1")
+OLDER_DRIVER = "535.261.03-1+lab"
+
+
+def test_a_newer_driver_comes_with_its_reboot_alone(lab: Lab, copied_inventory: Path) -> None:
+    def installed() -> list[str]:
+        return lab.ssh("gpu1", f"dpkg-query --showformat '${{Version}}\\n' --show {' '.join(DRIVER)}").split()
+
+    def upgrade(*arguments: str) -> PlayResult:
+        wish = ("-e", "node=gpu1", "-e", "confirm=yes", *arguments)
+        result = run_playbook("playbooks/upgrade_node.yml", *wish, inventory=copied_inventory, timeout=600)
+        assert result.code == 0, result.output
+        return result
+
+    edit_hosts(copied_inventory, lambda everything: everything["hosts"]["gpu1"].update(gpu_driver=True))
+    packages = " ".join(f"{name}={OLDER_DRIVER}" for name in DRIVER)
+    lab.ssh("gpu1", f"apt-get install --yes --allow-downgrades --allow-change-held-packages {packages}")
+    site("-e", "gpu_reboot=true", inventory=copied_inventory)
+    assert set(installed()) == {OLDER_DRIVER}
+    assert upgrade().changed["gpu1"] == 0
+    assert set(installed()) == {OLDER_DRIVER}
+
+    result = upgrade("-e", "gpu_reboot=true")
+    assert OLDER_DRIVER not in installed()
+    assert lab.ssh("gpu1", "nvidia-smi -L").count("UUID") == 2
+    assert "gpu1" in probed(result)
+    print(f"a newer driver, its reboot and a notebook that proves the cards: {result.seconds:.0f} s")
+    assert upgrade("-e", "gpu_reboot=true").changed["gpu1"] == 0
 
 
 def profile(lab: Lab, name: str, node: str, **more: t.Any) -> dict[str, t.Any]:

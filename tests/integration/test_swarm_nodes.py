@@ -82,7 +82,7 @@ def test_failing_14_a_drain_returns_at_once_and_does_not_say_what_ran(
 def test_a_node_that_was_drained_for_a_restart_is_given_back(
     hosts: Hosts, first: dict[str, t.Any], notebook: str
 ) -> None:
-    drained = hosts.mgr1.settle("swarm_nodes", nodes=[wish(hosts.gpu1, drained_for_restart=True)])
+    drained = hosts.mgr1.settle("swarm_nodes", nodes=[wish(hosts.gpu1, for_restart="drain")])
     assert drained["drained"] == {"gpu1.lan": [notebook]}
     assert hosts.gpu1.docker("ps", "--quiet") == ""
     hosts.gpu1.stop()
@@ -90,7 +90,7 @@ def test_a_node_that_was_drained_for_a_restart_is_given_back(
     assert hosts.gpu1.docker("ps", "--quiet") == "", "the restart ended the drain"
 
     # As after a killed run: the next one settles labels and cards as ever.
-    nodes = [wish(hosts.gpu1, labels={"rack": "3"}, generic_resources={"GPU": CARDS}, drained_for_restart=False)]
+    nodes = [wish(hosts.gpu1, labels={"rack": "3"}, generic_resources={"GPU": CARDS}, for_restart="over")]
     report = hosts.mgr1.settle("swarm_nodes", nodes=nodes)["nodes"]["gpu1.lan"]
     assert (report["availability"], report["state"]) == ("active", "ready")
     assert "swarmhub" not in labels(hosts.mgr1, hosts.gpu1)
@@ -99,8 +99,8 @@ def test_a_node_that_was_drained_for_a_restart_is_given_back(
 
 def test_somebody_elses_drain_is_left_alone(hosts: Hosts, first: dict[str, t.Any]) -> None:
     hosts.mgr1.docker("node", "update", "--availability=drain", "gpu1")
-    for drain in (True, False):
-        nodes = [wish(hosts.gpu1, drained_for_restart=drain)]
+    for step in ("pause", "drain", "over"):
+        nodes = [wish(hosts.gpu1, for_restart=step)]
         assert hosts.mgr1.module("swarm_nodes", nodes=nodes)["changed"] is False
     hosts.mgr1.docker("node", "update", "--availability=active", "gpu1")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing as t
 from pathlib import Path
 
 import pytest
@@ -53,22 +54,33 @@ GROUPS = {
 
 def test_who_adds_nodes_contacts_them_and_one_manager() -> None:
     assert cluster.scope("gpu1", GROUPS) == {
-        "hosts": "gpu1,mgr1", "added": ["gpu1"], "workers": ["gpu1"], "manager": "mgr1",
+        "hosts": "gpu1,mgr1", "changing": ["gpu1"], "workers": ["gpu1"], "manager": "mgr1",
     }  # fmt: skip
     assert cluster.scope(" gpu1, cpu1", GROUPS, "mgr2")["hosts"] == "gpu1,cpu1,mgr2"
 
 
+def test_who_upgrades_nodes_names_managers_as_well_and_talks_to_another_where_there_is_one() -> None:
+    def upgraded(node: str, groups: dict[str, list[str]] = GROUPS) -> list[t.Any]:
+        return list(cluster.scope(node, groups, upgrading=True).values())
+
+    assert upgraded("gpu2,both") == ["gpu2,both,mgr1", ["gpu2", "both"], ["gpu2", "both"], "mgr1"]
+    assert upgraded("mgr1") == ["mgr1,mgr2", ["mgr1"], [], "mgr2"]
+    assert upgraded("mgr1", {**GROUPS, "managers": ["mgr1"]}) == ["mgr1", ["mgr1"], [], "mgr1"]
+    with pytest.raises(ValueError, match="store is no node"):
+        upgraded("store")
+
+
 def test_a_manager_is_brought_in_by_another_and_proven_by_a_notebook_where_one_may_run() -> None:
     assert cluster.scope("mgr1,both", GROUPS) == {
-        "hosts": "mgr1,both,mgr2", "added": ["mgr1", "both"], "workers": ["both"], "manager": "mgr2",
+        "hosts": "mgr1,both,mgr2", "changing": ["mgr1", "both"], "workers": ["both"], "manager": "mgr2",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("added", "manager", "words"),
     [
-        ("", "", "say which host to add"),
-        (None, "", "say which host to add"),
+        ("", "", "say which node"),
+        (None, "", "say which node"),
         ("gpu9", "", "gpu9 is no host of the inventory"),
         ("gpu1,store", "", "store is not a manager or worker and nothing else"),
         ("gpu2", "", "gpu2 is not a manager or worker and nothing else"),

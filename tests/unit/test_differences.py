@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import typing as t
 
-from ansible.module_utils.swarmhub.differences import differences, entries, names, sentences
+from ansible.module_utils.swarmhub.differences import differences, entries, names, newest, sentences
 
 OWNED: dict[str, t.Any] = {
     "engine": {
@@ -16,7 +16,7 @@ OWNED: dict[str, t.Any] = {
             {"path": "/etc/docker/daemon.json", "content": "{}", "mode": "0644"},
             {"path": "/old", "absent": True},
         ],
-        "units": [{"name": "docker.service", "after": ["/etc/docker/daemon.json"]}],
+        "units": [{"name": "docker.service", "after": ["/etc/docker/daemon.json"], "of": ["docker.io"]}],
         "sysctls": {"net.ipv4.ip_forward": 1},
         "look_also": ["/etc/docker/certs.d/*"],
         "facts": {"the database is missing": True},
@@ -27,7 +27,10 @@ OWNED: dict[str, t.Any] = {
 def right() -> dict[str, t.Any]:
     common = {"owner": "root", "group": "root"}
     return {
-        "packages": {"docker.io": {"version": "1", "held": False}, "runc": {"version": "1", "held": True}},
+        "packages": {
+            "docker.io": {"version": "1", "held": False, "since": 9.0},
+            "runc": {"version": "1", "held": True, "since": 9.0},
+        },
         "files": {
             "/etc/docker": {"type": "directory", "mode": "0755", "mtime": 1.0, "sha256": None, **common},
             "/etc/docker/daemon.json": {
@@ -41,6 +44,7 @@ def right() -> dict[str, t.Any]:
         },
         "units": {"docker.service": {"enabled": True, "active": True, "since": 10.0}},
         "sysctls": {"net.ipv4.ip_forward": "1"},
+        "time": 100.0,
     }
 
 
@@ -72,7 +76,8 @@ def test_each_kind_of_difference_is_found_alone() -> None:
         (lambda s: s["files"].update({"/old": s["files"][daemon]}), "files", "/old"),
         (lambda s: s["units"]["docker.service"].update(enabled=False), "units", "docker.service"),
         (lambda s: s["units"]["docker.service"].update(active=False), "units", "docker.service"),
-        (lambda s: s["units"]["docker.service"].update(since=4.0), "restart", "docker.service"),
+        (lambda s: s["files"][daemon].update(mtime=11.0), "restart", "docker.service"),
+        (lambda s: s["packages"]["docker.io"].update(since=11.0), "restart", "docker.service"),
         (lambda s: s["sysctls"].update({"net.ipv4.ip_forward": "0"}), "sysctls", "net.ipv4.ip_forward"),
     ]
     for change, kind, name in cases:
@@ -80,6 +85,16 @@ def test_each_kind_of_difference_is_found_alone() -> None:
         change(state)
         assert list(found(state)) == [kind], (kind, name)
         assert list(found(state)[kind]) == [name]
+
+
+def test_only_what_has_a_newer_version_is_wanted_in_that() -> None:
+    assert newest(["docker.io", "runc", "x=1"], {"runc": "2"}) == ["docker.io", "runc=2", "x=1"]
+
+
+def test_what_was_written_before_the_clock_was_set_restarts_nothing() -> None:
+    state = right()
+    state["packages"]["docker.io"]["since"] = state["files"]["/etc/docker/daemon.json"]["mtime"] = 101.0
+    assert found(state) == {}
 
 
 def test_a_number_is_compared_with_the_number_and_a_name_with_the_name() -> None:

@@ -14,6 +14,7 @@ from ansible.module_utils.swarmhub.swarm import named_resources
 
 NOTHING: dict[str, t.Any] = {
     "packages": [],
+    "candidates": [],
     "files": [],
     "units": [],
     "sysctls": [],
@@ -35,11 +36,15 @@ def test_a_look_finds_what_is_there_and_names_what_is_not(tmp_path: Path) -> Non
         {
             **NOTHING,
             "packages": ["dpkg", "no-such-package"],
+            "candidates": ["bash", "dpkg", "no-such-package", "mail-transport-agent"],
             "files": [str(here), str(tmp_path / "missing"), str(tmp_path), f"{tmp_path}/h*"],
             "sysctls": ["net.ipv4.ip_forward", "net.no.such"],
         }
     )
     assert list(state["packages"]) == ["dpkg"]
+    # A virtual package has none.
+    assert set(state["candidates"]) == {"bash", "dpkg"}
+    assert state["candidates"]["dpkg"] >= state["packages"]["dpkg"]["version"]
     assert state["files"][str(here)]["sha256"] == hashlib.sha256(b"content").hexdigest()
     assert state["files"][str(here)]["mode"] == "0640"
     status = here.stat()

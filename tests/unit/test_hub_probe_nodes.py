@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible.module_utils.swarmhub.probe_nodes import met, probe_profiles
+from ansible.module_utils.swarmhub.probe_nodes import met, probe_profiles, unproved
 from ansible.module_utils.swarmhub.probe_report import table
 
 
@@ -73,6 +73,19 @@ def test_a_host_that_mixes_models_is_counted_by_kind(profile: dict[str, t.Any], 
     mixed = node("gpu3", {"GPU_A": 2, "GPU_B": 1, "MIG_1G_10GB": 3}, gpu_shared="GPU-x")
     (row,) = probe_profiles([{"slug": "x", **profile}], [mixed])
     assert row["nodes"] == (["gpu3"] if fits else [])
+
+
+def test_what_people_run_already_needs_no_other_proof() -> None:
+    rows = [{"slug": slug, "gpus": gpus, "nodes": ["gpu3"]} for slug, gpus in (("cpu", 0), ("gpu", 1), ("two", 2))]
+
+    def left(*running: str) -> list[str]:
+        notebooks = [{"user": "alice", "profile": slug} for slug in running]
+        return [row["slug"] for row in unproved(rows, notebooks)]
+
+    assert left() == ["cpu", "gpu", "two"]
+    assert left("cpu", "of-before") == ["gpu", "two"]
+    assert left("gpu") == ["cpu"]
+    assert left("gpu", "cpu") == []
 
 
 @pytest.mark.parametrize(

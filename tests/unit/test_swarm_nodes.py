@@ -226,13 +226,15 @@ def availability(cluster: Cluster) -> str:
 @pytest.mark.parametrize("labels_state", ["merge", "exact"])
 def test_a_drain_for_a_restart_gives_back_what_was(cluster: Cluster, before: str, labels_state: str) -> None:
     cluster.settle(cluster.wish(cluster.gpu1, availability=before))
-    drained = cluster.settle_thrice(cluster.wish(cluster.gpu1, drained_for_restart=True))
+    cluster.settle_thrice(cluster.wish(cluster.gpu1, for_restart="pause"))
+    assert (availability(cluster), cluster.labels(cluster.gpu1)[MARK]) == ("pause", before)
+    drained = cluster.settle_thrice(cluster.wish(cluster.gpu1, for_restart="drain"))
     assert (availability(cluster), cluster.labels(cluster.gpu1)[MARK]) == ("drain", before)
     assert drained["drained"] == {"gpu1.lan": []}
     # A killed run's next one: labels are settled as ever, and the mark is not one of theirs.
     cluster.settle_thrice(cluster.wish(cluster.gpu1, labels={"rack": "3"}), labels_state=labels_state)
     assert cluster.labels(cluster.gpu1)[MARK] == before
-    wish = cluster.wish(cluster.gpu1, labels={"rack": "3"}, drained_for_restart=False)
+    wish = cluster.wish(cluster.gpu1, labels={"rack": "3"}, for_restart="over")
     assert cluster.settle_thrice(wish, labels_state=labels_state)["changed"]
     assert availability(cluster) == before
     assert MARK not in cluster.labels(cluster.gpu1)
@@ -240,36 +242,43 @@ def test_a_drain_for_a_restart_gives_back_what_was(cluster: Cluster, before: str
 
 def test_somebody_elses_drain_stays(cluster: Cluster) -> None:
     cluster.settle(cluster.wish(cluster.gpu1, availability="drain"))
-    for drain in (True, False):
-        assert not cluster.settle(cluster.wish(cluster.gpu1, drained_for_restart=drain))["changed"]
+    for step in ("pause", "drain", "over"):
+        assert not cluster.settle(cluster.wish(cluster.gpu1, for_restart=step))["changed"]
     assert availability(cluster) == "drain"
 
 
 def test_a_drain_that_somebody_ended_leaves_only_its_mark_to_remove(cluster: Cluster) -> None:
-    cluster.settle(cluster.wish(cluster.gpu1, drained_for_restart=True))
-    cluster.settle(cluster.wish(cluster.gpu1, availability="pause"))
-    assert cluster.settle_thrice(cluster.wish(cluster.gpu1, drained_for_restart=False))["changed"]
-    assert availability(cluster) == "pause"
+    cluster.settle(cluster.wish(cluster.gpu1, for_restart="drain"))
+    cluster.swarm.nodes[cluster.gpu1]["Spec"]["Availability"] = "active"
+    assert cluster.settle_thrice(cluster.wish(cluster.gpu1, for_restart="over"))["changed"]
+    assert availability(cluster) == "active"
     assert MARK not in cluster.labels(cluster.gpu1)
+
+
+def test_what_somebody_asks_for_by_name_is_not_given_back_to_anything(cluster: Cluster) -> None:
+    cluster.settle(cluster.wish(cluster.gpu1, for_restart="pause"))
+    cluster.settle(cluster.wish(cluster.gpu1, availability="drain"))
+    assert not cluster.settle(cluster.wish(cluster.gpu1, for_restart="over"))["changed"]
+    assert availability(cluster) == "drain"
 
 
 def test_a_drain_for_a_restart_waits_for_the_notebooks(cluster: Cluster) -> None:
     cluster.swarm.run(cluster.gpu1, "alice")
     with pytest.raises(Refused, match="what runs there is nb-alice"):
-        cluster.settle(cluster.wish(cluster.gpu1, drained_for_restart=True))
+        cluster.settle(cluster.wish(cluster.gpu1, for_restart="drain"))
 
 
 def test_managers_restart_only_while_the_others_are_a_majority(cluster: Cluster) -> None:
     first, second, third = cluster.managers
-    assert cluster.settle(cluster.wish(first, drained_for_restart=True), check_mode=True)["changed"]
+    assert cluster.settle(cluster.wish(first, for_restart="drain"), check_mode=True)["changed"]
     with pytest.raises(Refused, match=r"cannot restart mgr1.lan, mgr2.lan now: 1 of 3 managers would answer"):
-        cluster.settle(*(cluster.wish(node_id, drained_for_restart=True) for node_id in (first, second)))
+        cluster.settle(*(cluster.wish(node_id, for_restart="drain") for node_id in (first, second)))
     cluster.swarm.kill(third)
     with pytest.raises(Refused, match=r"cannot restart mgr2.lan now"):
-        cluster.settle(cluster.wish(second, drained_for_restart=True))
+        cluster.settle(cluster.wish(second, for_restart="drain"))
     for node_id in (second, third):
         del cluster.swarm.nodes[node_id]
-    assert cluster.settle(cluster.wish(first, drained_for_restart=True))["changed"]
+    assert cluster.settle(cluster.wish(first, for_restart="drain"))["changed"]
 
 
 def test_only_stale_twins_of_hosts_in_the_list_are_pruned(cluster: Cluster) -> None:

@@ -32,6 +32,7 @@ def state(notebooks: int = 0, **found: t.Any) -> dict[str, t.Any]:
         "files": {DAEMON: file, "/other": file},
         "units": {"docker.service": {"enabled": False, "active": True, "since": 1.0}},
         "sysctls": {"a.b": "0"},
+        "time": 100.0,
         "engine": {"notebooks": notebooks},
         **found,
     }
@@ -64,7 +65,7 @@ def test_what_disturbs_notebooks_waits_for_them_and_nothing_else_does() -> None:
     assert waits == [
         f"gpu1 — host: {TOOLKIT} instead of 1.19.0-1; docker_engine: {DAEMON} content differs; docker_engine: "
         f"docker.service runs with an older {DAEMON}; 2 notebooks run there: run again when none does, or with "
-        "-e docker_engine_restart=drain, which ends them"
+        "-e docker_engine_restart=drain, which empties it first"
     ]
 
 
@@ -135,7 +136,8 @@ def turn(found: dict[str, t.Any], *, drain: bool = False, reboot: bool = False, 
 def test_nodes_with_notebooks_are_drained_one_after_the_other_when_that_is_asked_for() -> None:
     assert turn(state(notebooks=1, swarm=WORKER), drain=True) == "drain"
     assert turn(state(notebooks=1, swarm=WORKER)) == ""
-    assert turn(state(notebooks=0, swarm=WORKER), drain=True) == ""
+    assert turn(state(notebooks=0, swarm=WORKER), drain=True) == "drain"
+    assert turn(state(notebooks=0, swarm=WORKER)) == ""
     assert turn(state(notebooks=1, swarm={"state": "inactive"}), drain=True) == ""
 
 
