@@ -18,6 +18,8 @@ from traitlets import Instance
 
 from swarmhub_hub import reaper
 from swarmhub_hub.announcements import Announcements, AnnouncementsHandler, may_upgrade
+from swarmhub_hub.availability import Availability, AvailabilityHandler, ClusterLook
+from swarmhub_hub.cluster_page import ClusterHandler
 from swarmhub_hub.database import wait_for_database
 from swarmhub_hub.docker_calls import DockerFailure, docker_calls
 from swarmhub_hub.lock import hold_lock
@@ -51,18 +53,22 @@ class SwarmhubApp(JupyterHub):
         self.upgrade_db = may_upgrade(self.db_url, self.db_kwargs)
         super().init_db()
         SwarmhubSpawner.queue = Queue(self.db, self.swarmhub_settings, self.log)
+        self._look = ClusterLook(self.swarmhub_settings.cluster_name)
+        SwarmhubSpawner.availability = Availability(self._look, SwarmhubSpawner.queue)
         SwarmhubSpawner.announcements = Announcements(self.db)
         self.template_vars["announcements"] = SwarmhubSpawner.announcements.shown_to
 
     def init_handlers(self) -> None:
-        """Add our part of the REST API."""
+        """Add our part of the REST API, and what our pages ask for."""
         super().init_handlers()
-        ours = (
-            r"/api/announcements(?:/([^/]+))?",
-            AnnouncementsHandler,
-            {"announcements": SwarmhubSpawner.announcements},
-        )
-        self.handlers[:0] = self.add_url_prefix(self.hub_prefix, [ours])
+        announcements = {"announcements": SwarmhubSpawner.announcements}
+        availability = {"availability": SwarmhubSpawner.availability}
+        ours = [
+            (r"/api/announcements(?:/([^/]+))?", AnnouncementsHandler, announcements),
+            (r"/availability", AvailabilityHandler, availability),
+            (r"/cluster", ClusterHandler, {"look": self._look, "queue": SwarmhubSpawner.queue}),
+        ]
+        self.handlers[:0] = self.add_url_prefix(self.hub_prefix, ours)
 
     async def init_api_tokens(self) -> None:
         """Let the present tokens of our own services in, and no former ones: JupyterHub itself only adds."""

@@ -113,6 +113,11 @@ def advertised(node: Json) -> list[tuple[str, str]]:
     return _named((node.get("Description") or {}).get("Resources") or {})
 
 
+def held_cards(task: Json) -> list[tuple[str, str]]:
+    """Return the cards that the swarm has assigned to a task, as pairs of kind and id."""
+    return [(kind, uuid) for kind, uuid in _named(task) if is_cards(kind)]
+
+
 def read_holdings(nodes: t.Iterable[Json], all_tasks: t.Iterable[Json], services: t.Iterable[Json]) -> Holdings:
     """Work out what is free.
 
@@ -130,7 +135,7 @@ def read_holdings(nodes: t.Iterable[Json], all_tasks: t.Iterable[Json], services
         seen.add(task.get("ServiceID", ""))
         if node is None or tasks.has_ended(task):
             continue
-        cards = Counter(kind for kind, _ in _named(task) if is_cards(kind))
+        cards = Counter(kind for kind, _ in held_cards(task))
         labels = (task["Spec"].get("ContainerSpec") or {}).get("Labels") or {}
         _hold(node, cards, task["Spec"], labels)
         # A node that is down cannot confirm that a notebook has ended; its user has lost it all the same.

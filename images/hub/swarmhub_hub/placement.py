@@ -161,13 +161,16 @@ def _choose(wish: Wish, nodes: t.Iterable[Node], kept: t.Container[tuple[str, st
     return Place(node_id, hostname, kind) if node_id else None
 
 
-def _able(wish: Wish, nodes: t.Iterable[Node]) -> list[tuple[Node, str, int]]:
-    """Return node, kind and number of cards there, of all nodes that have cards that the wish would take."""
-    profile = wish.profile
-    fitting = [node for node in nodes if node.meets(profile.constraints) and wish.node_id in ("", node.node_id)]
+def able(profile: Profile, nodes: t.Iterable[Node]) -> list[tuple[Node, str, int]]:
+    """Return node, kind and number of cards there, of all nodes that have cards that the profile would take."""
+    fitting = [node for node in nodes if node.meets(profile.constraints)]
     if profile.gpu_shared:
         return [(node, "", len(node.shared)) for node in fitting if node.shared and _is_model(node, profile.gpu_model)]
     return [(node, kind, node.total[kind]) for node in fitting for kind in node.kinds(profile.gpu_model)]
+
+
+def _able(wish: Wish, nodes: t.Iterable[Node]) -> list[tuple[Node, str, int]]:
+    return able(wish.profile, [node for node in nodes if wish.node_id in ("", node.node_id)])
 
 
 def _is_model(node: Node, model: str) -> bool:

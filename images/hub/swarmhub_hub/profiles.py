@@ -54,19 +54,25 @@ def choose_profile(allowed: t.Sequence[Profile], settings: Settings, slug: t.Any
     raise ProfileError(400, f"There is no profile '{slug}'; you may start: {names}.")
 
 
-def profile_form(allowed: t.Sequence[Profile]) -> str:
-    """Return the choice as HTML; "" where there is nothing to choose, so that the start begins at once."""
+def profile_form(allowed: t.Sequence[Profile], room: t.Mapping[str, str]) -> str:
+    """Return the choice as HTML; "" where there is nothing to choose, so that the start begins at once.
+
+    Args:
+        room: a sentence for each profile, by slug, about what could start now; the page keeps it up to date.
+    """
     if len(allowed) < 2:
         return ""
     chosen = next((profile for profile in allowed if profile.default), allowed[0])
-    return "\n".join(_choice(profile, profile is chosen) for profile in allowed)
+    return "\n".join(_choice(profile, profile is chosen, room.get(profile.slug, "")) for profile in allowed)
 
 
-def _choice(profile: Profile, checked: bool) -> str:
-    slug, name, description = (html.escape(t) for t in (profile.slug, profile.display_name, profile.description))
+def _choice(profile: Profile, checked: bool, room: str) -> str:
+    texts = (profile.slug, profile.display_name, profile.description, room)
+    slug, name, description, words = map(html.escape, texts)
     return (
         f'<label class="form-check d-block mb-3" for="profile-{slug}">'
         f'<input class="form-check-input" type="radio" name="profile" id="profile-{slug}" value="{slug}"'
         f"{' checked' if checked else ''}> <strong>{name}</strong>"
-        f'<span class="d-block text-muted">{description}</span></label>'
+        f'<span class="d-block text-muted">{description}</span>'
+        f'<span class="d-block small" data-room="{slug}">{words}</span></label>'
     )

@@ -161,6 +161,10 @@ class Queue:
         """Return those who were waiting when the hub stopped and have not asked again."""
         return [waiter for waiter in self._waiters if not waiter.asked]
 
+    def those_who_wait(self) -> list[Waiter]:
+        """Return those who wait for cards, in their order, and those for whom a place is kept."""
+        return [waiter for waiter in self._waiters if waiter.waits or not waiter.asked]
+
     def forget(self, waiter: Waiter) -> None:
         """Remove a row, later where the database gives no answer now."""
         if waiter in self._waiters:
@@ -208,7 +212,7 @@ class Queue:
         )
         limits = self._limits()
         self._refuse(holdings, limits)
-        waiters = {waiter.number: waiter for waiter in self._waiters if waiter.waits or not waiter.asked}
+        waiters = {waiter.number: waiter for waiter in self.those_who_wait()}
         wishes = [_wish(waiter, limits) for waiter in waiters.values()]
         decision = decide(wishes, holdings, limits, time.time(), self._settings.queue_backfill)
         for number, words in decision.waits.items():

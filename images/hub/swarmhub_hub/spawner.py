@@ -18,6 +18,7 @@ from traitlets import Instance, Int, default
 
 from swarmhub_hub import tasks
 from swarmhub_hub.announcements import ADMIN_SCOPE, Announcements
+from swarmhub_hub.availability import Availability
 from swarmhub_hub.docker_calls import DockerFailure, docker_calls, is_no_answer
 from swarmhub_hub.homes import HomeError, folders_of, make_home, mounts
 from swarmhub_hub.names import home_name, service_name
@@ -54,8 +55,9 @@ class SwarmhubSpawner(SwarmSpawner):
     settings = Instance(Settings, config=True, help="What the hub was told.")
     concurrent_creations = Int(4, config=True, help="How many services are created and placed at the same time.")
 
-    #: The queue for cards, and what is announced, of all spawners; the hub sets them at its start.
+    #: The queue for cards, what is free and what is announced, of all spawners; the hub sets them at its start.
     queue: t.ClassVar[Queue]
+    availability: t.ClassVar[Availability]
     announcements: t.ClassVar[Announcements]
     _slots: t.ClassVar[asyncio.Semaphore | None] = None
     _waiter: Waiter | None = None
@@ -74,8 +76,8 @@ class SwarmhubSpawner(SwarmSpawner):
         return service_name(self.user.name, self.name)
 
     @default("options_form")
-    def _default_options_form(self) -> t.Callable[[SwarmhubSpawner], str]:
-        return lambda spawner: profile_form(spawner.allowed())
+    def _default_options_form(self) -> t.Callable[[SwarmhubSpawner], t.Awaitable[str]]:
+        return lambda spawner: spawner.form()
 
     @default("options_from_form")
     def _default_options_from_form(self) -> t.Callable[[dict[str, list[str]]], dict[str, str]]:
@@ -97,6 +99,11 @@ class SwarmhubSpawner(SwarmSpawner):
 
     def _groups(self) -> set[str]:
         return {group.name for group in self.user.groups}
+
+    async def form(self) -> str:
+        """Return the choice of profiles, with what could start now."""
+        allowed = self.allowed()
+        return profile_form(allowed, await self.availability.words(allowed) if len(allowed) > 1 else {})
 
     async def choose(self, options: dict[str, t.Any]) -> Profile:
         """Settle profile and node from the user's options, and return the profile.

@@ -22,6 +22,7 @@ from jupyterhub.objects import Hub  # noqa: E402
 from jupyterhub.user import User  # noqa: E402
 from swarmhub_hub import docker_calls as docker_calls_module  # noqa: E402
 from swarmhub_hub.announcements import Announcements  # noqa: E402
+from swarmhub_hub.availability import Availability, ClusterLook  # noqa: E402
 from swarmhub_hub.notebook_files import notebook_files  # noqa: E402
 from swarmhub_hub.queue import Queue  # noqa: E402
 from swarmhub_hub.settings import Settings, parse_settings  # noqa: E402
@@ -97,6 +98,7 @@ class Places:
     def start_hub(self) -> Queue:
         """Read the queue, as a hub that is started again does."""
         SwarmhubSpawner.queue = Queue(self.db, self.settings, logging.getLogger())
+        SwarmhubSpawner.availability = Availability(ClusterLook(self.settings.cluster_name), SwarmhubSpawner.queue)
         SwarmhubSpawner.announcements = Announcements(self.db)
         return SwarmhubSpawner.queue
 

@@ -190,6 +190,19 @@ def test_an_administrators_page_shows_the_profiles_and_a_user_cannot_choose_the_
     assert "Only an administrator may choose the node." in hub.send("spawn", browser, node="cpu1")
 
 
+def test_what_is_free_is_for_those_who_have_signed_in(hub: RunningHub) -> None:
+    browser = Browser()
+    with browser.open(f"{hub.url}/availability", timeout=20) as answer:
+        assert "/hub/login" in answer.url
+    assert hub.signs_in("admin", SECRETS["admin_password"], browser)
+    with browser.open(f"{hub.url}/availability", timeout=20) as answer:
+        assert json.loads(answer.read()) == {}, "there is no engine to ask"
+    with pytest.raises(urllib.error.HTTPError) as failed, browser.open(f"{hub.url}/cluster", timeout=20):
+        pass
+    assert failed.value.code == 503
+    assert "The swarm gives no answer now" in failed.value.read().decode()
+
+
 def test_a_start_without_an_engine_fails_with_words(hub: RunningHub) -> None:
     status, answer = hub.api("POST", "/users/swarmhub-probe/server", {})
     assert status == 503

@@ -38,11 +38,12 @@ def test_nothing_allowed(settings: Settings) -> None:
 
 
 def test_the_form_escapes_and_checks_the_default(settings: Settings) -> None:
-    form = profile_form(settings.profiles)
+    form = profile_form(settings.profiles, {"cpu": "2 < 3"})
     assert "CPU &lt;small&gt;" in form
     assert form.count("checked") == 1
     assert 'value="cpu" checked' in form
+    assert "2 &lt; 3" in form
 
 
 def test_one_profile_needs_no_form(settings: Settings) -> None:
-    assert profile_form(settings.profiles[:1]) == ""
+    assert profile_form(settings.profiles[:1], {}) == ""
