@@ -37,6 +37,7 @@ LEAST = {
     "hub_queue_timeout": 10,
     "hub_queue_backfill": 0,
     "hub_user_gpu_limit": 0,
+    "hub_pids_limit": 0,
     "swarm_network_mtu": 0,
 }
 
@@ -50,6 +51,7 @@ MAY_BE_UNSET = (
     "gpu_shared",
     "hub_idle_timeout",
     "hub_user_gpu_limit",
+    "hub_pids_limit",
     "hub_group_gpu_limits",
     "hub_shared_folders",
     "swarm_network_encrypted",

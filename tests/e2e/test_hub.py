@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from ansible.module_utils.swarmhub.probe_session import TokenSession
 from playwright.sync_api import Page, expect
 
 from .cards import CARDS, held_cards, timed_start
@@ -62,3 +63,9 @@ def test_the_clusters_page_shows_cards_changing_hands_also_on_a_phone(lab: Lab, 
     finally:
         lab.remove_user(user)
     expect(page.locator(f"[data-card={card}]")).to_contain_text("free", timeout=LIVE)
+
+
+def test_a_notebooks_processes_are_counted(lab: Lab, notebook: TokenSession) -> None:
+    ((host, container),) = lab.containers(*lab.services(notebook.name))
+    (found,) = lab.inspect("container", container, host=host)
+    assert found["HostConfig"]["PidsLimit"] == 4096

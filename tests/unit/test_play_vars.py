@@ -18,7 +18,7 @@ SHOWN = {
     "waits": "{{ node_compared.waits }}",
     "held": "{{ gpu_held_packages }}",
     "numbers": "{{ [hub_stack_idle_timeout, hub_stack_start_timeout, hub_stack_queue_timeout, "
-    "hub_stack_queue_backfill, hub_stack_user_gpu_limit, hub_stack_group_gpu_limits] }}",
+    "hub_stack_queue_backfill, hub_stack_user_gpu_limit, hub_stack_pids_limit, hub_stack_group_gpu_limits] }}",
     "nfs_client": "{{ nfs_client_owned }}",
     "nfs_server": "{{ nfs_server_owned }}",
     "homes": "{{ hub_stack_settings.homes }}",
@@ -56,7 +56,10 @@ def host(
     return {"seen": state, **variables}
 
 
-NUMBERS = ("hub_idle_timeout", "hub_start_timeout", "hub_queue_timeout", "hub_queue_backfill", "hub_user_gpu_limit")
+NUMBERS = (
+    "hub_idle_timeout", "hub_start_timeout", "hub_queue_timeout", "hub_queue_backfill", "hub_user_gpu_limit",
+    "hub_pids_limit",
+)  # fmt: skip
 LISTS = ("gpu_exclude", "gpu_shared", "gpu_driver_packages")
 HOSTS = {
     "new": host([B, A]),
@@ -137,10 +140,10 @@ def test_the_toolkit_follows_the_new_kinds_and_while_notebooks_run_the_old_ones(
 
 
 def test_the_hub_is_given_numbers_whatever_the_user_wrote(rendered: dict[str, t.Any]) -> None:
-    assert rendered["textual"]["numbers"] == [60] * 5 + [{"students": 2}]
-    assert rendered["zeros"]["numbers"] == [0] * 5 + [{}]
+    assert rendered["textual"]["numbers"] == [60] * 6 + [{"students": 2}]
+    assert rendered["zeros"]["numbers"] == [0] * 6 + [{}]
     for name in ("unset", "bare"):
-        assert rendered[name]["numbers"] == [0, 300, 86400, 1800, 0, {}]
+        assert rendered[name]["numbers"] == [0, 300, 86400, 1800, 0, 4096, {}]
 
 
 def test_lists_without_a_value_are_empty(rendered: dict[str, t.Any]) -> None:

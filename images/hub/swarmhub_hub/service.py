@@ -62,7 +62,7 @@ def service_arguments(
         "labels": labels,
         "task_template": {
             "ContainerSpec": container,
-            "Resources": _resources(profile, place),
+            "Resources": _resources(profile, place, settings.pids_limit),
             "RestartPolicy": {"Condition": "none"},
             "Placement": _placement(profile, node_id, place),
             "Networks": [{"Target": settings.network}],
@@ -99,8 +99,11 @@ def _shared_memory(profile: Profile) -> list[dict[str, t.Any]]:
     return [{"Type": "tmpfs", "Target": SHARED_MEMORY, "TmpfsOptions": {"SizeBytes": profile.shm_size, "Mode": 0o1777}}]
 
 
-def _resources(profile: Profile, place: Place | None) -> dict[str, t.Any]:
-    limits = _cpu_and_memory(profile.cpu_limit, profile.mem_limit)
+def _resources(profile: Profile, place: Place | None, pids: int) -> dict[str, t.Any]:
+    limits: dict[str, t.Any] = _cpu_and_memory(profile.cpu_limit, profile.mem_limit)
+    if pids:
+        # Without it one notebook's runaway processes take the host from all others.
+        limits["Pids"] = pids
     reservations: dict[str, t.Any] = _cpu_and_memory(profile.cpu_guarantee, profile.mem_guarantee)
     if place and not place.shared:
         # Only counts may be asked for; which cards they are is the scheduler's choice.

@@ -148,6 +148,7 @@ class Settings:
         queue_backfill: seconds after which a start that waits for many cards is overtaken no more.
         user_gpu_limit: cards that one person may hold at a time, 0 for no limit.
         group_gpu_limits: cards that the members of a group may hold together, by group.
+        pids_limit: processes and threads of a notebook, 0 for no limit.
 
         suffix_profiles: seed only: suffix of the user's name → slug; there the user has no choice.
     """
@@ -168,6 +169,7 @@ class Settings:
     queue_backfill: int = 1800
     user_gpu_limit: int = 0
     group_gpu_limits: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
+    pids_limit: int = 0
 
     hub_port: int = 8081
     command: tuple[str, ...] = ("jupyterhub-singleuser",)
@@ -226,6 +228,7 @@ def parse_settings(data: t.Any) -> Settings:
         queue_backfill=top.whole("queue_backfill", 1800),
         user_gpu_limit=top.whole("user_gpu_limit", 0),
         group_gpu_limits=_group_limits(_Keys(top.take("group_gpu_limits", {}), "group_gpu_limits.")),
+        pids_limit=top.whole("pids_limit", 0),
     )
     top.finish()
     return check_settings(settings)

@@ -80,6 +80,8 @@ def test_limits_reservations_and_shared_memory(settings: Settings) -> None:
         "Limits": {"NanoCPUs": 2 * 10**9, "MemoryBytes": 2 * 2**30},
         "Reservations": {"NanoCPUs": 5 * 10**8, "MemoryBytes": 512 * 2**20},
     }
+    limited = build(dataclasses.replace(settings, pids_limit=4096), settings.profiles[1])["task_template"]
+    assert limited["Resources"]["Limits"] == {"Pids": 4096}
     assert cpu["ContainerSpec"]["Mounts"] == [{"Type": "bind"}]
     assert gpu["ContainerSpec"]["Mounts"][1] == {
         "Type": "tmpfs",
