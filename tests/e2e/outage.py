@@ -1,4 +1,4 @@
-"""What drills share: ways to break a part of the lab, and what must not be lost by it."""
+"""What drills share: people at work, ways to break a part of the lab, and what must not be lost by it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import time
 import typing as t
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 
 import httpx
@@ -110,6 +111,32 @@ def heartbeat_of(lab: Lab, seconds: int) -> t.Iterator[None]:
         if seconds != OURS:
             result = run_playbook("site.yml")
             assert result.code == 0, result.output
+
+
+# --- people at work --------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def people_on(
+    lab: Lab, pool: ThreadPoolExecutor, hosts: t.Mapping[str, str], busy: t.Collection[str]
+) -> t.Iterator[dict[str, TokenSession]]:
+    """Users (name to host) with a notebook with a card, by name; the kernels of the ``busy`` are at work."""
+    sessions = {user: lab.add_user(user) for user in hosts}
+    runs: list[Future[str]] = []
+    try:
+        for user, session in sessions.items():
+            session.start(lab.profile(cards=True), hosts[user])
+        for user, session in sessions.items():
+            session.wait_until_ready()
+            kernel = Kernel(session, 120).__enter__()
+            kernel.run("1")
+            if user in busy:
+                runs.append(pool.submit(kernel.run, "import time\nwhile True: time.sleep(1)"))
+        yield sessions
+    finally:
+        for session in sessions.values():
+            lab.remove_user(session)
+        wait(runs, 120)
 
 
 # --- ways to break something -----------------------------------------------------------------------------------------

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import time
 import typing as t
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from ansible.module_utils.swarmhub.probe_kernel import Kernel
 from ansible.module_utils.swarmhub.probe_session import TokenSession
 from playwright.sync_api import Page
 
 from .conftest import Lab, PlayResult, run_playbook, screenshot
+from .outage import people_on
 
 NODE = "gpu2"  # with four cards
 BUSY, IDLE = ["drain-busy-1", "drain-busy-2"], ["drain-idle-1", "drain-idle-2"]
@@ -30,23 +30,10 @@ def availability(lab: Lab) -> str:
 @pytest.fixture(scope="module")
 def working(lab: Lab, pool: ThreadPoolExecutor) -> t.Iterator[dict[str, TokenSession]]:
     """Four notebooks on one node, two of them with a busy kernel, by user."""
-    sessions = {user: lab.add_user(user) for user in (*BUSY, *IDLE)}
-    runs: list[Future[str]] = []
     try:
-        for session in sessions.values():
-            session.start(lab.profile(cards=True), NODE)
-        for session in sessions.values():
-            session.wait_until_ready()
-        for user, session in sessions.items():
-            kernel = Kernel(session, 120).__enter__()
-            kernel.run("1")
-            if user in BUSY:
-                runs.append(pool.submit(kernel.run, "import time\nwhile True: time.sleep(1)"))
-        yield sessions
+        with people_on(lab, pool, dict.fromkeys((*BUSY, *IDLE), NODE), BUSY) as sessions:
+            yield sessions
     finally:
-        for session in sessions.values():
-            lab.remove_user(session)
-        wait(runs, 120)
         lab.docker("node", "update", "--availability=active", NODE)
 
 

@@ -65,6 +65,64 @@ def test_the_clusters_page_shows_cards_changing_hands_also_on_a_phone(lab: Lab, 
     expect(page.locator(f"[data-card={card}]")).to_contain_text("free", timeout=LIVE)
 
 
+def test_somebody_signs_up_is_let_in_and_sees_the_cluster_without_what_is_the_administrators(
+    lab: Lab, page: Page, hub: str
+) -> None:
+    name, password = "hub-newcomer", "long-enough-for-a-test"
+
+    def fill(fields: dict[str, str], button: str) -> None:
+        for field, value in fields.items():
+            page.fill(f"[name={field}]", value)
+        page.click(button)
+
+    page.goto(f"{hub}/signup")
+    fill({"username": name, "signup_password": password, "signup_password_confirmation": password}, "#signup_submit")
+    expect(page.locator(".alert")).to_contain_text("has been sent to the admin")
+    try:
+        page.goto(f"{hub}/login")
+        fill({"username": name, "password": password}, "#login_submit")
+        expect(page.locator(".login_error")).to_contain_text("has not been authorized by an administrator yet")
+
+        page.context.clear_cookies()
+        sign_in(lab, page)
+        page.get_by_role("link", name="Accounts").click()
+        page.goto(f"{hub}/authorize/{name}")  # a link that anybody may have sent
+        expect(page.locator("h1")).to_contain_text("405")
+        page.goto(f"{hub}/authorize")
+        page.screenshot(path=screenshot("accounts"))
+        page.locator(f"#{name}").get_by_role("button", name="Let in").click()
+        expect(page.locator(f"#{name}")).to_contain_text("may sign in")
+        page.goto(f"{hub}/cluster")
+        expect(page.locator(".machine").first).to_contain_text("not reserved")
+
+        page.context.clear_cookies()
+        page.goto(f"{hub}/login")
+        fill({"username": name, "password": password}, "#login_submit")
+        page.wait_for_url(re.compile(r"/hub/(spawn|home)"))
+        page.goto(f"{hub}/cluster")
+        expect(page.locator(".machine")).to_have_count(len(lab.variables))
+        expect(page.locator("#cluster")).not_to_contain_text("not reserved")
+        page.screenshot(path=screenshot("cluster-newcomer"))
+    finally:
+        lab.remove_user(lab.session(name))
+
+
+def test_an_administrator_stops_somebodys_notebook(lab: Lab, page: Page, hub: str) -> None:
+    user = lab.add_user("hub-stopped")
+    try:
+        timed_start(user, lab.profile(cards=False))
+        sign_in(lab, page)
+        page.goto(f"{hub}/admin")
+        row = page.locator("tr", has_text=user.name)
+        page.screenshot(path=screenshot("admin"))
+        row.get_by_role("button", name="Stop Server").click()
+        expect(row.get_by_role("button", name="Start Server")).to_be_visible()
+        assert lab.services(user.name) == []
+        assert user.server() is None
+    finally:
+        lab.remove_user(user)
+
+
 def test_a_notebooks_processes_are_counted(lab: Lab, notebook: TokenSession) -> None:
     ((host, container),) = lab.containers(*lab.services(notebook.name))
     (found,) = lab.inspect("container", container, host=host)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 import typing as t
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from ansible.module_utils.swarmhub.probe_kernel import Kernel
 from ansible.module_utils.swarmhub.probe_session import TokenSession
 
 from .cards import pending
 from .conftest import Lab, PlayResult, run_playbook
 from .kills import SEEDS, Whole, kill_and_mend, run_whole
-from .outage import HUB_SECONDS, hub_answers, lost, places, seconds_until
+from .outage import HUB_SECONDS, hub_answers, lost, people_on, places, seconds_until
 
 UPGRADE = "playbooks/upgrade_node.yml"
 CONFIRMED = ("-e", "confirm=yes")
@@ -66,22 +65,12 @@ def people(lab: Lab, pool: ThreadPoolExecutor) -> t.Iterator[dict[str, TokenSess
     """A user with an idle kernel on gpu1 and one with a busy kernel on gpu2; both hosts have older engines."""
     for host, packages in (("gpu1", PACKAGES), ("gpu2", ("runc",))):
         make_older(lab, host, *packages)
-    sessions = {host: lab.add_user(f"upgrade-{host}") for host in ("gpu1", "gpu2")}
-    runs: list[Future[str]] = []
-    try:
-        for host, session in sessions.items():
-            session.start(lab.profile(cards=True), host)
-            session.wait_until_ready()
-            kernel = Kernel(session, 120).__enter__()
-            kernel.run("1")
-        runs.append(pool.submit(kernel.run, "import time\nwhile True: time.sleep(1)"))
-        yield sessions
-    finally:
-        for session in sessions.values():
-            lab.remove_user(session)
-        wait(runs, 120)
+    hosts = {"upgrade-gpu1": "gpu1", "upgrade-gpu2": "gpu2"}
+    with people_on(lab, pool, hosts, busy=["upgrade-gpu2"]) as sessions:
+        yield {hosts[user]: session for user, session in sessions.items()}
 
 
+@pytest.mark.long
 def test_nodes_are_upgraded_one_after_the_other_and_who_is_busy_is_left_alone(
     lab: Lab, notebook: TokenSession, people: dict[str, TokenSession]
 ) -> None:

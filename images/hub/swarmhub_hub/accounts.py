@@ -10,8 +10,30 @@ import typing as t
 
 import bcrypt
 from nativeauthenticator import NativeAuthenticator
+from nativeauthenticator.handlers import DiscardHandler, ToggleAuthorizationHandler
 from nativeauthenticator.orm import UserInfo
+from tornado import web
 from traitlets import Dict, Set
+
+
+class ByForm:
+    """A handler that changes an account by the hub's own form alone: upstream does so for whoever has a link opened."""
+
+    async def get(self, _name: str) -> None:
+        """Refuse the link."""
+        raise web.HTTPError(405)
+
+    async def post(self, name: str) -> None:
+        """Do what upstream's link does; JupyterHub has checked the form's token."""
+        await super().get(name)  # type: ignore[misc]
+
+
+class ToggleByForm(ByForm, ToggleAuthorizationHandler):
+    """Let an account in, or no more."""
+
+
+class DiscardByForm(ByForm, DiscardHandler):
+    """Forget an account that was not let in."""
 
 
 class SwarmhubAuthenticator(NativeAuthenticator):
@@ -25,6 +47,11 @@ class SwarmhubAuthenticator(NativeAuthenticator):
         super().__init__(*args, **kwargs)
         for name, password in self.accounts.items():
             self._ensure_account(self.normalize_username(name), password)
+
+    def get_handlers(self, app: t.Any) -> list[tuple[str, type]]:
+        """Return upstream's pages, with these changes by form."""
+        ours = {ToggleAuthorizationHandler: ToggleByForm, DiscardHandler: DiscardByForm}
+        return [(path, ours.get(handler, handler)) for path, handler in super().get_handlers(app)]
 
     def get_authed_users(self) -> set[str]:
         """Return the names whose row says that they are authorised; being an administrator's name is not enough."""

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from jupyterhub import orm
 from jupyterhub.app import JupyterHub
+from nativeauthenticator import NativeAuthenticator
 from sqlalchemy.exc import SQLAlchemyError
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Instance
@@ -57,6 +58,7 @@ class SwarmhubApp(JupyterHub):
         SwarmhubSpawner.availability = Availability(self._look, SwarmhubSpawner.queue)
         SwarmhubSpawner.announcements = Announcements(self.db)
         self.template_vars["announcements"] = SwarmhubSpawner.announcements.shown_to
+        self.template_vars["own_accounts"] = issubclass(self.authenticator_class, NativeAuthenticator)
 
     def init_handlers(self) -> None:
         """Add our part of the REST API, and what our pages ask for."""

@@ -91,7 +91,7 @@ class RunningHub:
 
     def send(self, page: str, browser: Browser, **fields: str) -> str:
         """Fill in the form of the page as a browser would; return the address and text of the page that follows."""
-        browser.open(f"{self.url}/{'home' if page == 'spawn' else page}", timeout=10).close()
+        browser.open(f"{self.url}/{'home' if page == 'spawn' or '/' in page else page}", timeout=10).close()
         data = urllib.parse.urlencode({**fields, "_xsrf": browser.cookie("_xsrf")}).encode()
         try:
             with browser.open(f"{self.url}/{page}", data, timeout=20) as answer:
@@ -171,6 +171,38 @@ def test_who_signs_up_waits_for_approval(hub: RunningHub) -> None:
     page = hub.send("signup", Browser(), username="mallory", **fields)
     assert "Your information has been sent to the admin" in page
     assert not hub.signs_in("mallory", password)
+
+
+def test_an_administrator_lets_somebody_in_by_the_form_and_no_link_does(hub: RunningHub) -> None:
+    password = "long-enough"
+    fields = {"signup_password": password, "signup_password_confirmation": password}
+    hub.send("signup", Browser(), username="newcomer", **fields)
+    admin, probe = Browser(), Browser()
+    assert hub.signs_in("admin", SECRETS["admin_password"], admin)
+    assert hub.signs_in("swarmhub-probe", SECRETS["probe_password"], probe)
+    for link in ("authorize", "discard"):
+        with pytest.raises(urllib.error.HTTPError, match="405"):
+            admin.open(f"{hub.url}/{link}/newcomer", timeout=10)
+        assert "403" in hub.send(f"{link}/newcomer", probe)
+    assert not hub.signs_in("newcomer", password)
+    page = hub.send("authorize/newcomer", admin)
+    assert 'action="/hub/discard/newcomer"' not in page
+    assert hub.signs_in("newcomer", password)
+    assert "newcomer" in hub.send("authorize/newcomer", admin), "locked out again"
+    assert not hub.signs_in("newcomer", password)
+    assert 'id="newcomer"' not in hub.send("discard/newcomer", admin)
+
+
+def test_the_way_to_accounts_and_passwords_is_on_every_page(hub: RunningHub) -> None:
+    for name, password, sees_accounts in (
+        ("admin", "admin_password", True),
+        ("swarmhub-probe", "probe_password", False),
+    ):
+        browser = Browser()
+        assert hub.signs_in(name, SECRETS[password], browser)
+        page = browser.open(f"{hub.url}/home", timeout=10).read().decode()
+        assert 'href="/hub/change-password"' in page
+        assert ('href="/hub/authorize"' in page) is sees_accounts
 
 
 def test_a_profile_that_cannot_be_had_is_said_by_the_api(hub: RunningHub) -> None:
