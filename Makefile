@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help venv lock lab lab-kernel lab-down lab-kernel-down lint unit integration e2e e2e-kernel reset-test verify \
-  test test-fast test-long test-long-ha test-long-kernel bench
+  test test-fast test-long test-long-ha test-long-kernel bench bench-users
 
 help: ## Show this help
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -48,6 +48,9 @@ integration: venv ## Our modules against real Docker engines; needs root
 
 bench: venv ## What our swarm modules cost beside community.docker's; needs root
 	python bench/modules.py
+
+bench-users: venv ## 150 people on the lab of containers that is up: hub, proxy, waits, failures; needs 24 GB of memory and root
+	python -m bench.users
 
 # Each lab has tests of its own; those marked `long` stay out unless they are asked for (pyproject.toml).
 CONTAINERS := tests/e2e --ignore tests/e2e/test_kernel.py --ignore tests/e2e/test_ha.py
