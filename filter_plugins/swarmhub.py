@@ -172,6 +172,7 @@ class FilterModule:
             "swarmhub_generic_resources": card_kinds.generic_resources,
             "swarmhub_header_packages": driver.header_packages,
             "swarmhub_images_for": cluster.images_for,
+            "swarmhub_missing_images": cluster.missing_images,
             "swarmhub_images_to_build": cluster.images_to_build,
             "swarmhub_kinds": card_kinds.kinds,
             "swarmhub_labels": cluster.node_labels,

@@ -272,6 +272,25 @@ def wanted_nodes(
     return nodes
 
 
+def missing_images(wanted: Iterable[str], present: Iterable[str]) -> list[str]:
+    """Return the references of which an engine, which lists ``present``, has no image."""
+    there = set(present)
+    return [reference for reference in wanted if listed_name(reference) not in there]
+
+
+def listed_name(reference: str) -> str:
+    """Return an image's reference as the engine lists it.
+
+    ``jupyter/lab`` is ``jupyter/lab:latest`` there, a digest makes the tag void, and Docker's own registry is not named
+    (https://pkg.go.dev/github.com/distribution/reference).
+    """
+    name, _, digest = reference.partition("@")
+    path, slash, last = name.rpartition("/")
+    last, _, tag = last.partition(":")
+    repository = f"{path}{slash}{last}".removeprefix("docker.io/").removeprefix("library/")
+    return f"{repository}@{digest}" if digest else f"{repository}:{tag or 'latest'}"
+
+
 def images_for(profiles: Iterable[Facts], labels: Mapping[str, str]) -> list[str]:
     """Return the images of the profiles that a node with these labels may run."""
     return sorted(

@@ -210,7 +210,12 @@ def engine() -> tuple[Facts | None, str]:
     local = LocalEngine()
     try:
         version = local.request("GET", "/version")["Version"]
-        images = {tag for image in local.request("GET", "/images/json") for tag in image.get("RepoTags") or []}
+        images = {
+            name
+            for image in local.request("GET", "/images/json")
+            for key in ("RepoTags", "RepoDigests")
+            for name in image.get(key) or []
+        }
         notebooks = local.request("GET", "/containers/json?filters=" + quote(json.dumps({"label": ["swarmhub.user"]})))
         standing = Standing.read(local)
         info = local.request("GET", "/info")

@@ -215,6 +215,22 @@ def test_a_node_is_wanted_with_its_pooled_cards_unless_its_engine_waits() -> Non
     assert cluster.wanted_nodes(["g"], {"g": {**gpu, "node_state": {}}}) == []
 
 
+@pytest.mark.parametrize(
+    ("reference", "listed"),
+    [
+        ("jupyter/lab", "jupyter/lab:latest"),
+        ("jupyter/lab:7", "jupyter/lab:7"),
+        ("10.0.0.1:5000/lab", "10.0.0.1:5000/lab:latest"),
+        ("10.0.0.1:5000/lab:7@sha256:ab", "10.0.0.1:5000/lab@sha256:ab"),
+        ("docker.io/library/debian:13", "debian:13"),
+        ("docker.io/jupyter/lab@sha256:ab", "jupyter/lab@sha256:ab"),
+    ],
+)
+def test_an_image_is_there_whatever_its_reference_is_like(reference: str, listed: str) -> None:
+    assert cluster.missing_images([reference], ["other:1", listed]) == []
+    assert cluster.missing_images([reference], ["other:1"]) == [reference]
+
+
 def test_images_are_those_of_the_profiles_that_fit() -> None:
     def profile(image: str, *constraints: str) -> dict[str, object]:
         return {"spawner_override": {"image": image}, "constraints": list(constraints)}
