@@ -215,6 +215,7 @@ def run(lab: Lab, people: list[Person], kernels: list[Person], minutes: float) -
         wait_for(arrivals)
         all_there = time.monotonic()
         started = [person.waited for person in people if person.waited]
+        assert started, f"nobody has a notebook: {people[0].failures}"
         print(f"{len(started)} of {len(people)} people have a notebook {all_there - begin:.0f} s after the first came")
         print(table("from asking for a notebook until it is ready", started), flush=True)
         print(watch.report(begin, all_there), flush=True)

@@ -313,7 +313,13 @@ class FormSession(Session):
         return "by the sign-in page"
 
     def _ask(self, options: dict[str, str]) -> None:
-        page = Page(self.request("GET", "hub/spawn").text)
+        answer = self.request("GET", "hub/spawn")
+        if answer.is_redirect:  # one profile alone is no choice, and has been started
+            started = ((self.server() or {}).get("user_options") or {}).get("profile", "nothing")
+            if started != options["profile"]:
+                raise HubError(f"the spawn page offers no choice, and started {started}")
+            return
+        page = Page(answer.text)
         offered = page.fields.get("profile", [])
         if options["profile"] not in offered:
             raise HubError(f"the spawn page does not offer it, but {', '.join(offered) or 'no profile at all'}")

@@ -32,7 +32,10 @@ SPAWN = (
 
 
 class Hub(ThreadingHTTPServer):
-    """The hub's state; ``faults`` is what it gets wrong, ``stops`` counts the servers that it was told to stop."""
+    """The hub's state; ``faults`` is what it gets wrong, ``stops`` counts the servers that it was told to stop.
+
+    ``only`` is the one profile of a hub that has no more, and so no page to choose on.
+    """
 
     daemon_threads = True
 
@@ -40,6 +43,7 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.home = home
         self.faults: set[str] = set()
+        self.only = ""
         self.server: dict[str, str] | None = None
         self.started: list[tuple[str, str]] = []
         self.stops = 0
@@ -102,10 +106,15 @@ class Handler(BaseHTTPRequestHandler):
             self.answer({"name": USER} if known else {"message": "Forbidden"}, 200 if known else 403)
         elif not self.allowed():
             self.answer({"message": "who are you?"}, 403)
+        elif path == "/hub/spawn" and hub.only:
+            hub.start(hub.only)
+            self.answer("", 302, {"Location": "/hub/spawn-pending"})
         elif path == "/hub/spawn":
             self.answer(SPAWN)
         elif path == f"/hub/api/users/{USER}":
-            self.answer({"name": USER, "servers": {"": {"ready": True, "pending": None}} if hub.server else {}})
+            options = {"profile": hub.server["profile"]} if hub.server else {}
+            model = {"ready": True, "pending": None, "user_options": options}
+            self.answer({"name": USER, "servers": {"": model} if hub.server else {}})
         elif path.endswith("/server/progress"):
             self.progress()
         elif path.endswith("/channels"):

@@ -117,6 +117,15 @@ def test_a_profile_that_is_not_offered_is_named_beside_those_that_are(hub: Hub) 
     assert row(walk, "start a server").detail == "the spawn page does not offer it, but cpu, gpu"
 
 
+def test_a_hub_with_one_profile_starts_it_without_a_choice(hub: Hub) -> None:
+    hub.only = "cpu"
+    assert probe(hub, CPU).failures() == ""
+    assert hub.started == [("cpu", "n1"), ("cpu", "n1")]
+    walk = probe(hub, Profile("big", 0, ["n1"]))
+    assert row(walk, "start a server").detail == "the spawn page offers no choice, and started cpu"
+    assert hub.server is None
+
+
 def test_a_wrong_password_gets_the_pages_own_words(hub: Hub) -> None:
     assert probe(hub, CPU, password="wrong").failures() == "sign in: Invalid username or password."
 
