@@ -144,13 +144,11 @@ def make_accounts(lab: Lab, names: list[str]) -> None:
     lab.ssh(server, f'runuser -u postgres -- psql -qd jupyterhub -c "{statement}"')
 
 
-def forget(lab: Lab, name: str) -> None:
-    """Remove an account; the home stays."""
-    session = lab.session(name)
-    try:
-        lab.remove_user(session)
-    except HubError:
-        return  # one that never signed in
+def forget(lab: Lab, names: list[str]) -> None:
+    """Remove accounts and what they run; the homes stay."""
+    known = {user["name"] for user in lab.session("").request("GET", "hub/api/users").json()}
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: lab.remove_user(lab.session(name)), known.intersection(names)))
 
 
 def kill(lab: Lab, name: str) -> None:
@@ -192,6 +190,7 @@ def main() -> None:
     settled = run_playbook("site.yml", "-e", "@bench/users.yml", timeout=600)
     assert settled.code == 0, settled.output
     names = [f"bench-{number:03}" for number in range(options.people)]
+    forget(lab, names)
     make_accounts(lab, names)
     trust: dict[str, t.Any] = {"start_timeout": 900, "request_timeout": 120, "tls": tls_context(None, True)}
     people = [Person(FormSession(lab.access["url"], name, PASSWORD, **trust)) for name in names]
@@ -199,8 +198,7 @@ def main() -> None:
     try:
         run(lab, people, kernels, options.minutes)
     finally:
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda name: forget(lab, name), names))
+        forget(lab, names)
 
 
 def run(lab: Lab, people: list[Person], kernels: list[Person], minutes: float) -> None:

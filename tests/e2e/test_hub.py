@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from ansible.module_utils.swarmhub.probe_session import TokenSession
@@ -119,6 +120,20 @@ def test_an_administrator_stops_somebodys_notebook(lab: Lab, page: Page, hub: st
         expect(row.get_by_role("button", name="Start Server")).to_be_visible()
         assert lab.services(user.name) == []
         assert user.server() is None
+    finally:
+        lab.remove_user(user)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 1.5])
+def test_a_start_that_is_called_off_leaves_nothing(lab: Lab, seconds: float) -> None:
+    user = lab.add_user("hub-cancels")
+    try:
+        user.start(lab.profile(cards=False))
+        time.sleep(seconds)
+        user.request("DELETE", f"{user.api_path}/server")
+        assert user.server() is None
+        assert lab.services(user.name) == []
+        timed_start(user, lab.profile(cards=False))
     finally:
         lab.remove_user(user)
 

@@ -20,6 +20,7 @@ from traitlets import Instance
 from swarmhub_hub import reaper
 from swarmhub_hub.announcements import Announcements, AnnouncementsHandler, may_upgrade
 from swarmhub_hub.availability import Availability, AvailabilityHandler, ClusterLook
+from swarmhub_hub.cancelling import ServerHandler
 from swarmhub_hub.cluster_page import ClusterHandler
 from swarmhub_hub.database import wait_for_database
 from swarmhub_hub.docker_calls import DockerFailure, docker_calls
@@ -67,6 +68,7 @@ class SwarmhubApp(JupyterHub):
         availability = {"availability": SwarmhubSpawner.availability}
         ours = [
             (r"/api/announcements(?:/([^/]+))?", AnnouncementsHandler, announcements),
+            (r"/api/users/([^/]+)/server", ServerHandler),
             (r"/availability", AvailabilityHandler, availability),
             (r"/cluster", ClusterHandler, {"look": self._look, "queue": SwarmhubSpawner.queue}),
         ]

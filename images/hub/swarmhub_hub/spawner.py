@@ -173,6 +173,9 @@ class SwarmhubSpawner(SwarmSpawner):
             await asyncio.shield(self._clean_up())
             if isinstance(error, DockerFailure):
                 raise SpawnFailed(503, f"The swarm refused the notebook: {_words(error)}") from error
+            if isinstance(error, asyncio.CancelledError) and not self.queue.closing:
+                # JupyterHub forgets the server of a start that failed; that of one that was cancelled would stay.
+                raise SpawnFailed(409, CANCELLED) from error
             raise
         finally:
             await asyncio.shield(self._leave_queue())

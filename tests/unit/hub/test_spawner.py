@@ -13,7 +13,7 @@ from conftest import Places, message, start
 from fake_docker import FakeDocker, refused, status
 from swarmhub_hub import spawner as spawner_module
 from swarmhub_hub.settings import parse_settings
-from swarmhub_hub.spawner import SpawnFailed
+from swarmhub_hub.spawner import SpawnFailed, SwarmhubSpawner
 
 # --- start ----------------------------------------------------------------------------------------------------------
 
@@ -126,7 +126,11 @@ def test_an_engine_that_is_gone_is_still_told(places: Places, engine: FakeDocker
         start(places.spawner())
 
 
-def test_a_cancelled_start_removes_its_service(places: Places, engine: FakeDocker) -> None:
+@pytest.mark.parametrize(("closing", "outcome"), [(False, SpawnFailed), (True, asyncio.CancelledError)])
+def test_a_cancelled_start_removes_its_service_and_fails_for_jupyterhub_unless_the_hub_ends(
+    places: Places, engine: FakeDocker, closing: bool, outcome: type[BaseException]
+) -> None:
+    SwarmhubSpawner.queue.closing = closing
     engine.script = [status("preparing")]
     spawner = places.spawner()
 
@@ -135,7 +139,7 @@ def test_a_cancelled_start_removes_its_service(places: Places, engine: FakeDocke
         while not engine.live:
             await asyncio.sleep(0.01)
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(outcome):
             await task
 
     asyncio.run(cancel())
