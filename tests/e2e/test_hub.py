@@ -117,7 +117,7 @@ def test_an_administrator_stops_somebodys_notebook(lab: Lab, page: Page, hub: st
         row = page.locator("tr", has_text=user.name)
         page.screenshot(path=screenshot("admin"))
         row.get_by_role("button", name="Stop Server").click()
-        expect(row.get_by_role("button", name="Start Server")).to_be_visible()
+        expect(row.get_by_role("button", name="Start Server")).to_be_visible(timeout=LIVE)
         assert lab.services(user.name) == []
         assert user.server() is None
     finally:
