@@ -314,10 +314,8 @@ class FormSession(Session):
 
     def _ask(self, options: dict[str, str]) -> None:
         answer = self.request("GET", "hub/spawn")
-        if answer.is_redirect:  # one profile alone is no choice, and has been started
-            started = ((self.server() or {}).get("user_options") or {}).get("profile", "nothing")
-            if started != options["profile"]:
-                raise HubError(f"the spawn page offers no choice, and started {started}")
+        if answer.is_redirect:  # one profile alone is no choice, and is being started
+            self._check_what_starts(options["profile"])
             return
         page = Page(answer.text)
         offered = page.fields.get("profile", [])
@@ -327,6 +325,16 @@ class FormSession(Session):
         answer = self.request("POST", action, data=options)
         if not answer.is_redirect:
             raise HubError(Page(answer.text).error or "the spawn page came back without a word")
+
+    def _check_what_starts(self, profile: str) -> None:
+        """Wait until the hub knows what it starts; of a start that failed its events tell."""
+        deadline = time.monotonic() + self.start_timeout
+        while (server := self.server()) is not None and time.monotonic() < deadline:
+            if started := server["user_options"].get("profile"):
+                if started != profile:
+                    raise HubError(f"the spawn page offers no choice, and started {started}")
+                return
+            time.sleep(POLL_SECONDS)
 
     def enter_server(self) -> None:
         """Walk the redirects between server and hub that end with the server's own cookies."""
