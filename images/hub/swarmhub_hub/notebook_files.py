@@ -1,8 +1,9 @@
 """Settings that every notebook gets, whatever its image: files of ours, mounted as swarm configs.
 
-They keep the databases of Jupyter and IPython off the home: sqlite on NFS hangs kernels and corrupts itself. The places
-are read by every version of Jupyter and IPython, wherever it is installed, and images seldom have files there; with a
-``.py`` of the same name both are read.
+They keep the databases of Jupyter and IPython off the home: sqlite on NFS hangs kernels and corrupts itself; and they
+bring an extension of the server, which reports work that no browser sees. The places are read by every version of
+Jupyter and IPython, wherever it is installed, and images seldom have files there; of a ``.py`` and a ``.json`` of one
+name both are read, and extensions are switched on one by one, whatever the user's own configuration switches.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ SOURCES = Path(__file__).parent / "notebook_files"
 #: The files of SOURCES, and where they are in the notebook.
 TARGETS = {
     "jupyter_config.json": "/etc/jupyter/jupyter_config.json",
+    "jupyter_config.py": "/etc/jupyter/jupyter_config.py",
+    "jupyter_server_config.json": "/etc/jupyter/jupyter_server_config.d/swarmhub.json",
+    "swarmhub_activity.py": "/etc/jupyter/swarmhub/swarmhub_activity.py",
     "ipython_config.json": "/etc/ipython/ipython_config.json",
 }
 PREFIX = "swarmhub-notebook-"

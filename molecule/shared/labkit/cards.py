@@ -25,7 +25,10 @@ class Instance(TypedDict):
 
 
 class Card(TypedDict):
-    """One card. `mig` is None where the model has no such mode, and empty where it is switched off."""
+    """One card. `mig` is None where the model has no such mode, and empty where it is switched off.
+
+    `utilization` is the share of the time in which it works, in per cent.
+    """
 
     index: int
     uuid: str
@@ -34,6 +37,7 @@ class Card(TypedDict):
     bus: str
     mig: list[Instance] | None
     lost: bool
+    utilization: int
 
 
 class Description(TypedDict):
@@ -75,6 +79,7 @@ def describe(
             "bus": f"00000000:{index + 1:02X}:00.0",
             "mig": None if mig is None else _instances(card, mig.get(index, ())),
             "lost": index in lost,
+            "utilization": 0,
         }
         for index, card in enumerate(uuids)
     ]

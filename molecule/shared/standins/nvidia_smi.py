@@ -21,7 +21,7 @@ NO_DRIVER = (
     "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. "
     "Make sure that the latest NVIDIA driver is installed and running.\n"
 )
-UNITS = {"memory.total": "MiB"}
+UNITS = {"memory.total": "MiB", "utilization.gpu": "%"}
 SYNONYMS = {"gpu_uuid": "uuid", "gpu_name": "name", "gpu_bus_id": "pci.bus_id"}
 
 
@@ -91,6 +91,7 @@ def values(card: dict[str, Any], host: dict[str, Any]) -> dict[str, str]:
         "driver_version": host["driver"],
         "pci.bus_id": card["bus"],
         "mig.mode.current": mode,
+        "utilization.gpu": "[N/A]" if card["mig"] else str(card["utilization"]),
     }
 
 
@@ -105,7 +106,7 @@ def query(host: dict[str, Any], cards: list[dict[str, Any]], fields: list[str], 
         print(", ".join(f"{field} [{units[field]}]" if field in units else field for field in fields))
     for row in rows:
         cells = [(row[SYNONYMS.get(field, field)], units.get(field, "")) for field in fields]
-        print(", ".join(f"{cell} {unit}".rstrip() for cell, unit in cells))
+        print(", ".join(f"{cell} {unit if cell.isdigit() else ''}".rstrip() for cell, unit in cells))
     return 0
 
 

@@ -56,15 +56,22 @@ def test_another_hub_that_was_faster_is_no_failure(places: Places, engine: FakeD
 
 def test_names_fit_and_every_file_is_mounted() -> None:
     assert all(len(name) <= 64 for name in NAMES)
-    assert len(NAMES) == len(TARGETS) == len(list(SOURCES.iterdir()))
+    assert len(NAMES) == len(TARGETS) == sum(path.is_file() for path in SOURCES.iterdir())
 
 
 def test_no_database_is_to_be_in_a_home() -> None:
-    said = [json.loads((SOURCES / what).read_text()) for what in TARGETS]
+    said = [json.loads((SOURCES / what).read_text()) for what in ("jupyter_config.json", "ipython_config.json")]
     traits = [pair for each in said for chosen in each.values() for pair in chosen.items()]
     paths = [value for key, value in traits if key.endswith(("_file", "_path"))]
     assert len(paths) == 3
     assert all(path == ":memory:" or Path(path).parent == Path("/tmp") for path in paths)  # noqa: S108
+
+
+def test_what_switches_the_extension_on_names_it_and_its_place() -> None:
+    (name,) = json.loads((SOURCES / "jupyter_server_config.json").read_text())["ServerApp"]["jpserver_extensions"]
+    module = Path(TARGETS[f"{name}.py"])
+    assert module.stem == name
+    assert f'sys.path.append("{module.parent}")' in (SOURCES / "jupyter_config.py").read_text()
 
 
 def test_a_refusal_for_another_reason_is_told_as_it_is() -> None:

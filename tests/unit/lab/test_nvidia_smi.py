@@ -128,6 +128,14 @@ def test_any_fields_in_any_order_and_style(smi: t.Any) -> None:
     assert smi(host, "--query-gpu=memory.total", "--format=csv,noheader") == (0, ["49140 MiB"])
 
 
+def test_a_card_says_how_much_it_works_unless_it_is_divided(smi: t.Any) -> None:
+    host = describe(UUIDS[:1])
+    host["cards"][0]["utilization"] = 87
+    assert smi(host, "--query-gpu=utilization.gpu", "--format=csv") == (0, ["utilization.gpu [%]", "87 %"])
+    divided = describe(UUIDS[:1], MODELS["mig"], mig={0: ["1g.5gb"]})
+    assert smi(divided, "--query-gpu=utilization.gpu", "--format=csv,noheader") == (0, ["[N/A]"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
