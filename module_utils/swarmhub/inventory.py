@@ -33,13 +33,20 @@ PROBE_ACCOUNT = "swarmhub-probe"
 #: The least values that can be used, in seconds, cards and bytes.
 LEAST = {
     "hub_start_timeout": 10,
-    "hub_idle_timeout": 0,
     "hub_queue_timeout": 10,
     "hub_queue_backfill": 0,
     "hub_user_gpu_limit": 0,
+    "hub_user_gpu_hours": 0,
+    "hub_active_server_limit": 0,
     "hub_pids_limit": 0,
     "swarm_network_mtu": 0,
 }
+
+#: How long notebooks may be idle, or run: 0 for ever, or so many seconds; they report what they do every few minutes.
+LIFETIMES = ("hub_idle_timeout", "hub_gpu_idle_timeout", "hub_max_age", "hub_gpu_max_age")
+LEAST_LIFETIME = 600
+#: Numbers by the name of a hub's group, and of what.
+GROUP_LIMITS = {"hub_group_gpu_limits": "cards", "hub_group_gpu_hours": "hours", "hub_group_server_limits": "notebooks"}
 
 #: Bytes that every network must carry (RFC 8200, 5).
 LEAST_MTU = 1280
@@ -49,10 +56,12 @@ MAY_BE_UNSET = (
     "node_labels",
     "gpu_exclude",
     "gpu_shared",
-    "hub_idle_timeout",
+    *LIFETIMES,
     "hub_user_gpu_limit",
+    "hub_user_gpu_hours",
+    "hub_active_server_limit",
     "hub_pids_limit",
-    "hub_group_gpu_limits",
+    *GROUP_LIMITS,
     "hub_shared_folders",
     "swarm_network_encrypted",
     "swarm_network_mtu",
@@ -184,6 +193,21 @@ def check_database(inventory: Inventory) -> Iterator[Finding]:
             yield _finding(f"has a wrong port ({error})", "write a number up to 65535", key)
 
 
+def check_limits(inventory: Inventory) -> Iterator[Finding]:
+    """How long notebooks may live, and what groups may have."""
+    settings = inventory.settings
+    for key in LIFETIMES:
+        seconds = settings[key] or 0
+        if seconds < 0 or 0 < seconds < LEAST_LIFETIME:
+            what = f"is {seconds}, and notebooks report what they do every few minutes"
+            yield _finding(what, f"write 0 for ever, or {LEAST_LIFETIME} or more", key)
+    for key, what in GROUP_LIMITS.items():
+        for group, limit in settings[key].items():
+            # Text of digits is what -e NAME=VALUE makes of a number.
+            if isinstance(limit, bool) or not str(limit).isdecimal():
+                yield _finding(f"the limit of group {group} is {limit!r}", f"write a number of {what}", key)
+
+
 def check_settings(inventory: Inventory) -> Iterator[Finding]:
     """Single settings of the cluster whose mistakes a type does not show."""
     settings = inventory.settings
@@ -202,11 +226,6 @@ def check_settings(inventory: Inventory) -> Iterator[Finding]:
     for key, least in LEAST.items():
         if settings[key] < least:
             yield _finding(f"is {settings[key]}, which makes no sense", f"write {least} or more", key)
-    for group, cards in settings["hub_group_gpu_limits"].items():
-        # Text of digits is what -e NAME=VALUE makes of a number.
-        if isinstance(cards, bool) or not str(cards).isdecimal():
-            what = f"the limit of group {group} is {cards!r}"
-            yield _finding(what, "write a number of cards", "hub_group_gpu_limits")
     unset = [name for name in ("hub_image", "hub_proxy_image", "hub_notebook_image") if not settings[name]]
     if unset and len(inventory.members()) > 1 and not inventory.groups.get("registry_server"):
         cure = "put a host under registry_server, or name ready images"
@@ -287,6 +306,7 @@ RULES = (
     check_database,
     backup_findings.check_settings,
     check_settings,
+    check_limits,
     check_labels,
     card_findings.check_lists,
     check_profiles,

@@ -192,7 +192,15 @@ def test_what_is_required(name: str) -> None:
         ({"hub_group_gpu_limits": {"students": "two"}}, "hub_group_gpu_limits"),
         ({"hub_group_gpu_limits": {"students": True}}, "hub_group_gpu_limits"),
         ({"hub_group_gpu_limits": {"students": None}}, "hub_group_gpu_limits"),
+        ({"hub_group_gpu_hours": {"students": -1}}, "hub_group_gpu_hours"),
+        ({"hub_group_server_limits": {"students": "few"}}, "hub_group_server_limits"),
+        ({"hub_user_gpu_hours": -1}, "hub_user_gpu_hours"),
+        ({"hub_active_server_limit": -1}, "hub_active_server_limit"),
         ({"hub_idle_timeout": True}, "hub_idle_timeout"),
+        ({"hub_idle_timeout": 599}, "hub_idle_timeout"),
+        ({"hub_gpu_idle_timeout": -600}, "hub_gpu_idle_timeout"),
+        ({"hub_max_age": 60}, "hub_max_age"),
+        ({"hub_gpu_max_age": 60}, "hub_gpu_max_age"),
         ({"hub_start_timeout": None}, "hub_start_timeout"),
         ({"hub_homes_path": None}, "hub_homes_path"),
         ({"gpu_driver": None}, "gpu_driver"),
@@ -216,7 +224,7 @@ def test_a_wrong_setting_is_named_by_its_key(variables: dict[str, Any], key: str
 def test_what_is_empty_anyhow_may_have_no_value_and_numbers_may_be_text() -> None:
     assert findings(**dict.fromkeys((*MAY_BE_UNSET, "nfs_host", "calculation_type"))) == []
     assert findings(swarm_network_mode="vip", hub_network_cidr="10.10.0.0/23", swarm_network_mtu="1450") == []
-    assert findings(hub_queue_backfill="0", hub_group_gpu_limits={"students": "2"}) == []
+    assert findings(hub_queue_backfill="0", hub_group_gpu_limits={"students": "2"}, hub_gpu_max_age="600") == []
 
 
 def test_a_network_with_host_bits_gets_a_suggestion() -> None:

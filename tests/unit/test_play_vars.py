@@ -11,14 +11,19 @@ from rendering import ROOT, render
 ROLES = ("gpu", "docker_engine", "nfs_client", "nfs_server", "hub_stack")
 OWNED = "{'docker_engine': docker_engine_owned, 'gpu': gpu_owned}"
 COMPARED = "{{ OWNED | swarmhub_compare(node_state, node_may) }}".replace("OWNED", OWNED)
+NUMBERS = (
+    "hub_idle_timeout", "hub_gpu_idle_timeout", "hub_max_age", "hub_gpu_max_age", "hub_start_timeout",
+    "hub_queue_timeout", "hub_queue_backfill", "hub_user_gpu_limit", "hub_user_gpu_hours", "hub_active_server_limit",
+    "hub_pids_limit",
+)  # fmt: skip
+BY_GROUP = ("hub_group_gpu_limits", "hub_group_gpu_hours", "hub_group_server_limits")
 SHOWN = {
     "daemon": "{{ docker_engine_files[0].content }}",
     "swarm_resource": "{{ gpu_swarm_resource }}",
     "reasons": "{{ node_compared.differences.docker_engine.files }}",
     "waits": "{{ node_compared.waits }}",
     "held": "{{ gpu_held_packages }}",
-    "numbers": "{{ [hub_stack_idle_timeout, hub_stack_start_timeout, hub_stack_queue_timeout, "
-    "hub_stack_queue_backfill, hub_stack_user_gpu_limit, hub_stack_pids_limit, hub_stack_group_gpu_limits] }}",
+    "numbers": "{{ [" + ", ".join(name.replace("hub_", "hub_stack_", 1) for name in (*NUMBERS, *BY_GROUP)) + "] }}",
     "nfs_client": "{{ nfs_client_owned }}",
     "nfs_server": "{{ nfs_server_owned }}",
     "homes": "{{ hub_stack_settings.homes }}",
@@ -56,10 +61,6 @@ def host(
     return {"seen": state, **variables}
 
 
-NUMBERS = (
-    "hub_idle_timeout", "hub_start_timeout", "hub_queue_timeout", "hub_queue_backfill", "hub_user_gpu_limit",
-    "hub_pids_limit",
-)  # fmt: skip
 LISTS = ("gpu_exclude", "gpu_shared", "gpu_driver_packages")
 HOSTS = {
     "new": host([B, A]),
@@ -70,9 +71,10 @@ HOSTS = {
     "sharing": host([A], {}, gpu_shared=["GPU-a"]),
     "excluded": host([A, B], {}, gpu_exclude=["GPU-a"]),
     "bare": host([], {}),
-    "textual": host([], {}, **dict.fromkeys(NUMBERS, "60"), hub_group_gpu_limits={"students": "2"}),
-    "zeros": host([], {}, **dict.fromkeys(NUMBERS, 0), hub_group_gpu_limits={}),
-    "unset": host([], {}, **dict.fromkeys(NUMBERS), hub_group_gpu_limits=None, **dict.fromkeys(LISTS), gpu_driver=True),
+    "textual": host([], {}, **dict.fromkeys(NUMBERS, "60"), **{key: {"students": "2"} for key in BY_GROUP}),
+    "zeros": host([], {}, **dict.fromkeys(NUMBERS, 0), **{key: {} for key in BY_GROUP}),
+    "unset": host([], {}, **dict.fromkeys((*NUMBERS, *BY_GROUP, *LISTS)), gpu_driver=True),
+    "lasting": host([], {}, hub_idle_timeout=7200, hub_max_age=86400),
     "locking": host([], {}, hub_homes_driver="nfs3"),
     "seed_like": host([], {}, hub_homes_driver="nfs3", hub_homes_nfs_options="rw,vers=3,nolock,soft"),
     "storing": host([], {}, hub_shared_folders=[{"name": "data", "read_only": True}]),
@@ -140,10 +142,14 @@ def test_the_toolkit_follows_the_new_kinds_and_while_notebooks_run_the_old_ones(
 
 
 def test_the_hub_is_given_numbers_whatever_the_user_wrote(rendered: dict[str, t.Any]) -> None:
-    assert rendered["textual"]["numbers"] == [60] * 6 + [{"students": 2}]
-    assert rendered["zeros"]["numbers"] == [0] * 6 + [{}]
+    assert rendered["textual"]["numbers"] == [60] * 11 + [{"students": 2}] * 3
+    assert rendered["zeros"]["numbers"] == [0] * 11 + [{}] * 3
     for name in ("unset", "bare"):
-        assert rendered[name]["numbers"] == [0, 300, 86400, 1800, 0, 4096, {}]
+        assert rendered[name]["numbers"] == [0, 0, 0, 0, 300, 86400, 1800, 0, 0, 0, 4096, {}, {}, {}]
+
+
+def test_notebooks_with_cards_live_as_long_as_others_unless_it_is_said(rendered: dict[str, t.Any]) -> None:
+    assert rendered["lasting"]["numbers"][:4] == [7200, 7200, 86400, 86400]
 
 
 def test_lists_without_a_value_are_empty(rendered: dict[str, t.Any]) -> None:

@@ -1,9 +1,10 @@
-"""JupyterHub, waiting for what it needs at its start, and looking after routes and services while it runs."""
+"""JupyterHub, waiting for what it needs at its start, and then looking after routes, notebooks and services."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime
+import functools
 import json
 import signal
 import time
@@ -17,8 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Instance
 
-from swarmhub_hub import reaper
-from swarmhub_hub.announcements import Announcements, AnnouncementsHandler, may_upgrade
+from swarmhub_hub import culler, reaper, usage
+from swarmhub_hub.announcements import Announcement, Announcements, AnnouncementsHandler, may_upgrade
 from swarmhub_hub.availability import Availability, AvailabilityHandler, ClusterLook
 from swarmhub_hub.cancelling import ServerHandler
 from swarmhub_hub.cluster_page import ClusterHandler
@@ -28,6 +29,8 @@ from swarmhub_hub.lock import hold_lock
 from swarmhub_hub.queue import Queue, Waiter
 from swarmhub_hub.settings import Settings
 from swarmhub_hub.spawner import SwarmhubSpawner
+from swarmhub_hub.usage import Usage
+from swarmhub_hub.usage_page import UsageHandler
 
 #: Seconds that the hub waits for the database, and then for the proxy, before it gives up and is started again.
 START_PATIENCE = 120
@@ -58,8 +61,9 @@ class SwarmhubApp(JupyterHub):
         self._look = ClusterLook(self.swarmhub_settings.cluster_name)
         SwarmhubSpawner.availability = Availability(self._look, SwarmhubSpawner.queue)
         SwarmhubSpawner.announcements = Announcements(self.db)
-        self.template_vars["announcements"] = SwarmhubSpawner.announcements.shown_to
         self.template_vars["own_accounts"] = issubclass(self.authenticator_class, NativeAuthenticator)
+        SwarmhubSpawner.usage = Usage(self.db, self.swarmhub_settings)
+        self.template_vars["announcements"] = self._told
 
     def init_handlers(self) -> None:
         """Add our part of the REST API, and what our pages ask for."""
@@ -71,8 +75,22 @@ class SwarmhubApp(JupyterHub):
             (r"/api/users/([^/]+)/server", ServerHandler),
             (r"/availability", AvailabilityHandler, availability),
             (r"/cluster", ClusterHandler, {"look": self._look, "queue": SwarmhubSpawner.queue}),
+            (r"/usage", UsageHandler, {"usage": SwarmhubSpawner.usage, "settings": self.swarmhub_settings}),
         ]
         self.handlers[:0] = self.add_url_prefix(self.hub_prefix, ours)
+
+    def _told(self, user: t.Any) -> list[Announcement]:
+        """Return what a page tells a JupyterHub user, or None, who has not signed in."""
+        told = SwarmhubSpawner.announcements.shown_to(user)
+        if user is None:
+            return told
+        now = datetime.datetime.now(datetime.UTC)
+        return told + culler.warnings(self.db, self.swarmhub_settings, user.name, now)
+
+    async def init_spawners(self) -> int:
+        """Write down whose notebooks ended while there was no hub, before JupyterHub takes their services away."""
+        await self._try(self.note_usage)
+        return t.cast(int, await super().init_spawners())
 
     async def init_api_tokens(self) -> None:
         """Let the present tokens of our own services in, and no former ones: JupyterHub itself only adds."""
@@ -89,7 +107,13 @@ class SwarmhubApp(JupyterHub):
             await self._wait_for_proxy()
         await super().start()
         if not (self.subapp or self.generate_config or self.generate_certs):
-            chores = (self._repair_routes(), self._reap(), self._resume())
+            chores = (
+                self._repair_routes(),
+                self._reap(),
+                self._resume(),
+                self._go_on(self.note_usage, usage.INTERVAL),
+                self._go_on(self.cull_once, culler.INTERVAL, culler.GRACE),
+            )
             self._chores = [asyncio.create_task(chore) for chore in chores]
 
     async def shutdown_cancel_tasks(self, sig: signal.Signals | None = None) -> None:
@@ -192,6 +216,55 @@ class SwarmhubApp(JupyterHub):
             if final or time.monotonic() >= deadline:
                 return words
             await asyncio.sleep(1)
+
+    # --- notebooks that have had their time, and hours of cards ---------------------------------------------------
+
+    async def _go_on(self, chore: t.Callable[[], t.Awaitable[None]], interval: float, grace: float = 0) -> None:
+        await asyncio.sleep(grace)
+        while True:
+            await self._try(chore)
+            await asyncio.sleep(interval)
+
+    async def _try(self, chore: t.Callable[[], t.Awaitable[None]]) -> None:
+        try:
+            await chore()
+        except (*DockerFailure, SQLAlchemyError) as error:
+            if isinstance(error, SQLAlchemyError):
+                self.db.rollback()
+            self.log.warning("%s is put off: %s", getattr(chore, "__name__", chore), type(error).__name__)
+
+    async def note_usage(self) -> None:
+        """Write down who holds cards.
+
+        Raises:
+            docker.errors.DockerException, requests.exceptions.RequestException: the engine failed.
+            SQLAlchemyError: the database failed.
+        """
+        SwarmhubSpawner.usage.note((await self._look()).tasks, time.time())
+
+    async def cull_once(self) -> None:
+        """Stop the notebooks that are idle, or have run for as long as they may.
+
+        Raises:
+            SQLAlchemyError: the database failed.
+        """
+        now = datetime.datetime.now(datetime.UTC)
+        lifetime = functools.partial(culler.Lifetime.of, self.swarmhub_settings)
+        verdicts = {each: culler.verdict(each, lifetime(each.slug), now) for each in culler.servers(self.db)}
+        await asyncio.gather(*(self._cull(server, why) for server, why in verdicts.items() if why))
+
+    async def _cull(self, server: culler.Server, why: str) -> None:
+        user = self.users[server.user]
+        if not user.spawners[server.name].ready:
+            return  # it waits for cards, or is on its way
+        self.log.info("Stopping the notebook of %s: %s", server.user, why)
+        try:
+            await self.proxy.delete_user(user, server.name)
+            await user.stop(server.name)
+        except (*DockerFailure, *ProxyFailure) as error:
+            self.log.warning("Cannot stop the notebook of %s now: %s", server.user, error)
+        else:
+            SwarmhubSpawner.announcements.put(culler.farewell(server, why, datetime.datetime.now(datetime.UTC)))
 
     # --- services -----------------------------------------------------------------------------------------------
 

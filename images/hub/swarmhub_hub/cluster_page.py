@@ -20,6 +20,7 @@ from swarmhub_hub.availability import ClusterLook, Seen
 from swarmhub_hub.docker_calls import DockerFailure
 from swarmhub_hub.nodes import SHARED_CARD_LABEL, USER_LABEL, Node, advertised, held_cards, is_cards
 from swarmhub_hub.queue import Queue
+from swarmhub_hub.spans import in_words
 
 PROFILE_LABEL, SERVER_LABEL = "swarmhub.profile", "swarmhub.server"
 GIB = 2**30
@@ -110,16 +111,6 @@ def _state(node: Node, availability: str) -> str:
     if availability == "active":
         return "ready" if node.available else "not ready"
     return {"pause": "takes no new notebooks", "drain": "out of service"}[availability]
-
-
-def in_words(span: datetime.timedelta | None) -> str:
-    """Return a span of time as people say it: "5 min", "3 h", "2 days"; "" for none."""
-    if span is None:
-        return ""
-    minutes = max(int(span.total_seconds() // 60), 0)
-    if minutes < 60:
-        return f"{minutes} min"
-    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // (24 * 60)} days"
 
 
 class ClusterHandler(BaseHandler):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import typing as t
 from pathlib import Path
 
@@ -26,7 +25,6 @@ SERVICE_SCOPES = [
     "read:hub",
     "read:metrics",
 ]
-CULLER_SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
 
 
 def configure(c: t.Any, settings: Settings | None = None, secrets_dir: Path | None = None) -> None:
@@ -39,7 +37,7 @@ def configure(c: t.Any, settings: Settings | None = None, secrets_dir: Path | No
     _hub(c, settings, secrets_dir)
     _proxy(c, settings, secrets_dir)
     _sign_in(c, settings, secrets_dir)
-    _services(c, settings, secrets_dir)
+    _services(c, secrets_dir)
     _notebooks(c, settings)
 
 
@@ -100,22 +98,17 @@ def _sign_in(c: t.Any, settings: Settings, secrets_dir: Path | None) -> None:
     auth.allowed_failed_logins = settings.signup.allowed_failed_logins
     auth.seconds_before_next_try = settings.signup.seconds_before_next_try
     named = [each.groups for each in settings.profiles] + [each.groups for each in settings.homes.shared_folders]
-    groups = settings.group_gpu_limits.keys() | set().union(*named)
+    limited = (settings.group_gpu_limits, settings.group_gpu_hours, settings.group_server_limits)
+    groups = set().union(*named, *limited)
     c.JupyterHub.load_groups = {group: {"users": []} for group in sorted(groups)}
 
 
-def _services(c: t.Any, settings: Settings, secrets_dir: Path | None) -> None:
+def _services(c: t.Any, secrets_dir: Path | None) -> None:
     services: list[dict[str, t.Any]] = []
     roles: list[dict[str, t.Any]] = []
     if api_token := read_secret("api_token", secrets_dir):
         services.append({"name": "swarmhub", "api_token": api_token, "display": False})
         roles.append({"name": "swarmhub", "scopes": SERVICE_SCOPES, "services": ["swarmhub"]})
-    if settings.idle_timeout > 0:
-        every = max(min(settings.idle_timeout // 2, 300), 10)
-        culler = [sys.executable, "-m", "jupyterhub_idle_culler"]
-        command = [*culler, f"--timeout={settings.idle_timeout}", f"--cull-every={every}"]
-        services.append({"name": "idle-culler", "command": command})
-        roles.append({"name": "idle-culler", "scopes": CULLER_SCOPES, "services": ["idle-culler"]})
     c.JupyterHub.services = services
     c.JupyterHub.load_roles = roles
 

@@ -16,6 +16,9 @@ from pathlib import Path
 CONFIG_FILE = Path("/etc/swarmhub/hub.json")
 PROBE_USER = "swarmhub-probe"
 NAME_PREFIX = "swarmhub-nb"
+LIFETIMES = ("idle_timeout", "gpu_idle_timeout", "max_age", "gpu_max_age")
+#: Seconds; notebooks report their activity every five minutes.
+LEAST_LIFETIME = 600
 NOTEBOOK_UID = 1000
 NOTEBOOK_GID = 100
 
@@ -142,12 +145,18 @@ class Settings:
         admin_users: administrators; the first gets an account with the secret admin_password.
         homes, profiles: see there.
         notebook_image: image of the profiles that name none.
-        idle_timeout: seconds after which an idle notebook is stopped, 0 for never.
+        idle_timeout: seconds after which an idle notebook without cards is stopped, 0 for never.
+        gpu_idle_timeout: the same with cards.
+        max_age, gpu_max_age: seconds after which a notebook is stopped, idle or not, 0 for never.
         start_timeout: seconds that a start may take, once its cards are free.
         queue_timeout: seconds that a start may wait for cards.
         queue_backfill: seconds after which a start that waits for many cards is overtaken no more.
         user_gpu_limit: cards that one person may hold at a time, 0 for no limit.
         group_gpu_limits: cards that the members of a group may hold together, by group.
+        user_gpu_hours, group_gpu_hours: hours of cards that a person, or the members of a group together, by group, may
+            have used in 30 days when they start; 0 for no limit.
+        active_server_limit: servers that there may be at a time, 0 for no limit.
+        group_server_limits: servers that the members of a group may have at a time, by group.
         pids_limit: processes and threads of a notebook, 0 for no limit.
 
         suffix_profiles: seed only: suffix of the user's name → slug; there the user has no choice.
@@ -164,11 +173,18 @@ class Settings:
     profiles: tuple[Profile, ...]
     notebook_image: str
     idle_timeout: int = 0
+    gpu_idle_timeout: int = 0
+    max_age: int = 0
+    gpu_max_age: int = 0
     start_timeout: int = 300
     queue_timeout: int = 86400
     queue_backfill: int = 1800
     user_gpu_limit: int = 0
     group_gpu_limits: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
+    user_gpu_hours: int = 0
+    group_gpu_hours: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
+    active_server_limit: int = 0
+    group_server_limits: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
     pids_limit: int = 0
 
     hub_port: int = 8081
@@ -178,7 +194,6 @@ class Settings:
     signup: Signup = dataclasses.field(default_factory=Signup)
     pull_policy: str = "skip"
     poll_interval: int = 30
-    active_server_limit: int = 0
     cookie_secret_file: str = ""
 
 
@@ -222,12 +237,19 @@ def parse_settings(data: t.Any) -> Settings:
         homes=_homes(_Keys(top.take("homes"), "homes.")),
         profiles=profiles,
         notebook_image=image,
-        idle_timeout=top.whole("idle_timeout", 0),
+        idle_timeout=(idle := top.whole("idle_timeout", 0)),
+        gpu_idle_timeout=top.whole("gpu_idle_timeout", idle),
+        max_age=(age := top.whole("max_age", 0)),
+        gpu_max_age=top.whole("gpu_max_age", age),
         start_timeout=top.whole("start_timeout", 300),
         queue_timeout=top.whole("queue_timeout", 86400),
         queue_backfill=top.whole("queue_backfill", 1800),
         user_gpu_limit=top.whole("user_gpu_limit", 0),
-        group_gpu_limits=_group_limits(_Keys(top.take("group_gpu_limits", {}), "group_gpu_limits.")),
+        group_gpu_limits=_by_group(top, "group_gpu_limits"),
+        user_gpu_hours=top.whole("user_gpu_hours", 0),
+        group_gpu_hours=_by_group(top, "group_gpu_hours"),
+        active_server_limit=top.whole("active_server_limit", 0),
+        group_server_limits=_by_group(top, "group_server_limits"),
         pids_limit=top.whole("pids_limit", 0),
     )
     top.finish()
@@ -258,6 +280,12 @@ def check_settings(settings: Settings) -> Settings:
         raise SettingsError(f"start_timeout: is {settings.start_timeout}, but a start needs at least 10 seconds")
     if settings.queue_timeout < 10:
         raise SettingsError(f"queue_timeout: is {settings.queue_timeout}; give people at least 10 seconds")
+    for key in LIFETIMES:
+        if 0 < (seconds := getattr(settings, key)) < LEAST_LIFETIME:
+            raise SettingsError(
+                f"{key}: is {seconds}, but notebooks report what they do every few minutes; "
+                f"write {LEAST_LIFETIME} or more, or 0 for never"
+            )
     return settings
 
 
@@ -387,7 +415,8 @@ def _profile(keys: _Keys, notebook_image: str) -> Profile:
     return profile
 
 
-def _group_limits(keys: _Keys) -> dict[str, int]:
+def _by_group(top: _Keys, key: str) -> dict[str, int]:
+    keys = _Keys(top.take(key, {}), f"{key}.")
     return {group: keys.whole(group, 0) for group in keys.names()}
 
 

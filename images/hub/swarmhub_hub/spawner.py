@@ -13,12 +13,14 @@ import typing as t
 
 from docker.errors import APIError, NotFound
 from dockerspawner import SwarmSpawner
+from jupyterhub.utils import utcnow
 from tornado import web
 from traitlets import Instance, Int, default
 
 from swarmhub_hub import tasks
 from swarmhub_hub.announcements import ADMIN_SCOPE, Announcements
 from swarmhub_hub.availability import Availability
+from swarmhub_hub.culler import farewell_name
 from swarmhub_hub.docker_calls import DockerFailure, docker_calls, is_no_answer
 from swarmhub_hub.homes import HomeError, folders_of, make_home, mounts
 from swarmhub_hub.names import home_name, service_name
@@ -27,8 +29,10 @@ from swarmhub_hub.notebook_files import is_missing_config, notebook_files
 from swarmhub_hub.placement import Place
 from swarmhub_hub.profiles import ProfileError, allowed_profiles, choose_profile, profile_form
 from swarmhub_hub.queue import NeverPlaced, Queue, Waiter
+from swarmhub_hub.server_limits import servers_refusal
 from swarmhub_hub.service import STOP_GRACE_SECONDS, service_arguments
 from swarmhub_hub.settings import PROBE_USER, Folder, Profile, Settings
+from swarmhub_hub.usage import Usage
 
 #: start() gives up this many seconds before JupyterHub would, so that the reason can be told.
 TIMEOUT_MARGIN = 15
@@ -55,10 +59,11 @@ class SwarmhubSpawner(SwarmSpawner):
     settings = Instance(Settings, config=True, help="What the hub was told.")
     concurrent_creations = Int(4, config=True, help="How many services are created and placed at the same time.")
 
-    #: The queue for cards, what is free and what is announced, of all spawners; the hub sets them at its start.
+    #: The queue for cards, what is free, announced and used, of all spawners; the hub sets them at its start.
     queue: t.ClassVar[Queue]
     availability: t.ClassVar[Availability]
     announcements: t.ClassVar[Announcements]
+    usage: t.ClassVar[Usage]
     _slots: t.ClassVar[asyncio.Semaphore | None] = None
     _waiter: Waiter | None = None
     _task: tasks.Task | None = None
@@ -109,13 +114,14 @@ class SwarmhubSpawner(SwarmSpawner):
         """Settle profile and node from the user's options, and return the profile.
 
         Raises:
-            SpawnFailed: unknown (400), not allowed (403), or not now (503).
+            SpawnFailed: unknown (400), not allowed or beyond a limit (403), or not now (503).
         """
         self._check_maintenance()
         try:
             profile = choose_profile(self.allowed(), self.settings, options.get("profile"))
         except ProfileError as error:
             raise SpawnFailed(error.status, str(error)) from error
+        self._check_limits(profile)
         node = options.get("node") or ""
         # The node counts for this start only: JupyterHub would take it up again at the next start without options.
         self.orm_spawner.user_options = {"profile": profile.slug}
@@ -137,6 +143,14 @@ class SwarmhubSpawner(SwarmSpawner):
         goes_on = any((waiter.user, waiter.server) == (self.user.name, self.name) for waiter in self.queue.unasked())
         if told and not (self._asked_by_admin() or self.user.name == PROBE_USER or goes_on):
             raise SpawnFailed(503, f"No notebook can be started now: {told.text}")
+
+    def _check_limits(self, profile: Profile) -> None:
+        name, groups = self.user.name, self._groups()
+        refusal = servers_refusal(self.user.db, self.settings.group_server_limits, name, groups)
+        if profile.gpus and not profile.gpu_shared:
+            refusal = refusal or self.usage.refusal(name, groups, time.time())
+        if refusal:
+            raise SpawnFailed(403, f"The notebook cannot start: {refusal}")
 
     def _asked_by_admin(self) -> bool:
         return self.handler is not None and ADMIN_SCOPE in self.handler.expanded_scopes
@@ -160,6 +174,7 @@ class SwarmhubSpawner(SwarmSpawner):
             SpawnFailed: with the swarm's own words; the service is gone by then.
         """
         self._task, self._node, self._stopped = None, "", False
+        self.announcements.take_back(farewell_name(self.user.name, self.name))
         profile = self.profile or await self.choose({})
         try:
             directory = await self._prepare(profile)
@@ -236,6 +251,8 @@ class SwarmhubSpawner(SwarmSpawner):
         raise self._too_late()
 
     def _start_the_clock(self) -> None:
+        # Waiting for cards is no part of a notebook's age.
+        self.orm_spawner.started = utcnow(with_tz=False)
         self._deadline = time.monotonic() + self.settings.start_timeout
 
     async def _clean_up(self) -> None:
@@ -366,6 +383,7 @@ class SwarmhubSpawner(SwarmSpawner):
     async def stop(self, now: bool = False) -> None:  # noqa: ARG002
         """Remove the service, and return when its task has ended (a bounded while)."""
         found = await self._tasks() or []
+        self.usage.note(found, time.time())  # the swarm forgets them with the service
         await self._remove_service()
         await self._wait_until_gone([task["ID"] for task in found])
 

@@ -27,6 +27,7 @@ from swarmhub_hub.notebook_files import notebook_files  # noqa: E402
 from swarmhub_hub.queue import Queue  # noqa: E402
 from swarmhub_hub.settings import Settings, parse_settings  # noqa: E402
 from swarmhub_hub.spawner import SpawnFailed, SwarmhubSpawner  # noqa: E402
+from swarmhub_hub.usage import Usage  # noqa: E402
 
 
 def hub_json(homes: Path) -> dict[str, t.Any]:
@@ -100,6 +101,7 @@ class Places:
         SwarmhubSpawner.queue = Queue(self.db, self.settings, logging.getLogger())
         SwarmhubSpawner.availability = Availability(ClusterLook(self.settings.cluster_name), SwarmhubSpawner.queue)
         SwarmhubSpawner.announcements = Announcements(self.db)
+        SwarmhubSpawner.usage = Usage(self.db, self.settings)
         return SwarmhubSpawner.queue
 
     def spawner(self, name: str = "alice", admin: bool = False, groups: t.Sequence[str] = ()) -> SwarmhubSpawner:

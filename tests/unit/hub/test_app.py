@@ -235,6 +235,20 @@ def test_what_is_free_is_for_those_who_have_signed_in(hub: RunningHub) -> None:
     assert "The swarm gives no answer now" in failed.value.read().decode()
 
 
+def test_the_hours_of_cards_are_a_page_and_a_file(hub: RunningHub) -> None:
+    browser = Browser()
+    assert hub.signs_in("swarmhub-probe", SECRETS["probe_password"], browser)
+    page = browser.open(f"{hub.url}/usage", timeout=10).read().decode()
+    assert "<td>swarmhub-probe</td>" in page
+    assert "<td>gpu-users</td>" not in page, "one's own groups only"
+    with browser.open(f"{hub.url}/usage?format=csv", timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith("text/csv")
+        assert answer.read().decode().splitlines()[1] == "user,swarmhub-probe,0.00,"
+    browser = Browser()
+    assert hub.signs_in("admin", SECRETS["admin_password"], browser)
+    assert "<td>gpu-users</td>" in browser.open(f"{hub.url}/usage", timeout=10).read().decode()
+
+
 def test_a_start_without_an_engine_fails_with_words(hub: RunningHub) -> None:
     status, answer = hub.api("POST", "/users/swarmhub-probe/server", {})
     assert status == 503

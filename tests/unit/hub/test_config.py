@@ -32,22 +32,20 @@ def configured(settings: Settings, secrets: Path) -> t.Any:
     return config
 
 
-def test_a_culler_only_when_asked_for(settings: Settings, secrets: Path) -> None:
-    assert configured(settings, secrets).JupyterHub.services == []
-    (culler,) = configured(dataclasses.replace(settings, idle_timeout=600), secrets).JupyterHub.services
-    assert "--timeout=600" in culler["command"]
-
-
 def test_notebooks_outlive_the_hub_and_waiting_locks_out_nobody(settings: Settings, secrets: Path) -> None:
     hub = configured(settings, secrets).JupyterHub
     assert (hub.cleanup_servers, hub.concurrent_spawn_limit, hub.allow_named_servers) == (False, 0, False)
 
 
-def test_groups_that_open_a_profile_or_a_folder_are_there_to_be_filled(settings: Settings, secrets: Path) -> None:
+def test_groups_that_open_a_profile_or_a_folder_or_have_a_limit_are_there_to_be_filled(
+    settings: Settings, secrets: Path
+) -> None:
     homes = dataclasses.replace(settings.homes, shared_folders=(Folder("team", ("vision",)),))
-    settings = dataclasses.replace(settings, homes=homes, group_gpu_limits={"students": 2})
+    settings = dataclasses.replace(
+        settings, homes=homes, group_gpu_limits={"students": 2}, group_gpu_hours={"guests": 9}
+    )
     groups = configured(settings, secrets).JupyterHub.load_groups
-    assert list(groups) == ["gpu-users", "students", "vision"]
+    assert list(groups) == ["gpu-users", "guests", "students", "vision"]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,14 @@ def test_who_shares_has_one_card(raw: dict[str, t.Any]) -> None:
     assert (parse_settings(raw).profiles[0].gpus, parse_settings(raw).profiles[0].gpu_shared) == (1, True)
 
 
+def test_notebooks_with_cards_live_as_long_as_others_unless_it_is_said(raw: dict[str, t.Any]) -> None:
+    raw |= {"idle_timeout": 7200, "max_age": 86400}
+    settings = parse_settings(raw)
+    assert (settings.gpu_idle_timeout, settings.gpu_max_age) == (7200, 86400)
+    settings = parse_settings(raw | {"gpu_idle_timeout": 3600, "gpu_max_age": 0})
+    assert (settings.idle_timeout, settings.gpu_idle_timeout, settings.gpu_max_age) == (7200, 3600, 0)
+
+
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
@@ -30,8 +38,16 @@ def test_who_shares_has_one_card(raw: dict[str, t.Any]) -> None:
         (("surprise",), 1, "surprise: is no key that the hub knows"),
         (("start_timeout",), 5, "start_timeout: is 5"),
         (("start_timeout",), True, "start_timeout: is True; write a whole number"),
+        (
+            ("idle_timeout",),
+            599,
+            "idle_timeout: is 599, but notebooks report what they do every few minutes; write 600",
+        ),
+        (("gpu_max_age",), 60, "gpu_max_age: is 60, but"),
         (("queue_timeout",), 0, "queue_timeout: is 0; give people"),
         (("group_gpu_limits",), {"a": "b"}, "group_gpu_limits.a: is 'b'; write a whole number"),
+        (("group_gpu_hours",), {"a": -1}, "group_gpu_hours.a: is -1; it cannot be negative"),
+        (("group_server_limits",), {"a": None}, "group_server_limits.a: is None; write a whole number"),
         (("group_gpu_limits",), 2, "group_gpu_limits: is int; write a mapping"),
         (("profiles", 1, "gpu_shared"), True, "profiles[1].gpu_shared: is true, but gpus asks for cards of its own"),
         (("admin_users",), [], "admin_users: is empty"),
