@@ -78,7 +78,7 @@ def spoil(lab: Lab, host: str, edit: t.Callable[[dict[str, t.Any]], None]) -> No
 
 def mend(lab: Lab) -> None:
     """Undo what `spoil` did."""
-    for host in CARDS:
+    for host in lab.inventory["gpu_workers"]["hosts"]:
         lab.ssh(host, f"if test -e {CARDS_FILE}.kept; then mv {CARDS_FILE}.kept {CARDS_FILE}; fi")
 
 
