@@ -381,11 +381,11 @@ class SwarmhubSpawner(SwarmSpawner):
         return None if tasks.is_alive(task) else tasks.end_of(task)
 
     async def stop(self, now: bool = False) -> None:  # noqa: ARG002
-        """Remove the service, and return when its task has ended (a bounded while)."""
+        """Remove the service, and return when its task has ended (a bounded while); its cards were held until then."""
         found = await self._tasks() or []
-        self.usage.note(found, time.time())  # the swarm forgets them with the service
         await self._remove_service()
         await self._wait_until_gone([task["ID"] for task in found])
+        self.usage.note(found, time.time())  # the swarm has forgotten them
 
     async def run_post_stop_hook(self) -> None:
         """JupyterHub has forgotten the server; remove the service of one that ended by itself."""
