@@ -253,6 +253,7 @@ class SwarmhubSpawner(SwarmSpawner):
     def _start_the_clock(self) -> None:
         # Waiting for cards is no part of a notebook's age.
         self.orm_spawner.started = utcnow(with_tz=False)
+        self.user.db.commit()  # the next request, whoever's it is, would roll it back
         self._deadline = time.monotonic() + self.settings.start_timeout
 
     async def _clean_up(self) -> None:

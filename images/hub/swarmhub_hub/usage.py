@@ -31,16 +31,15 @@ class _Base(DeclarativeBase):
 
 
 class Row(_Base):
-    """Cards that a task held, from when until when, in Unix seconds; the end moves on while it holds them."""
+    """Cards that a task held, since when and until when, in Unix seconds; the latter moves on while it holds them."""
 
     __tablename__ = "swarmhub_gpu_usage"
 
     task_id: Mapped[str] = mapped_column(sa.Unicode(64), primary_key=True)
     user_name: Mapped[str] = mapped_column(sa.Unicode(255))
     cards: Mapped[int]
-    # MySQL's FLOAT keeps seven digits.
-    begin: Mapped[int] = mapped_column(sa.BigInteger)
-    end: Mapped[int] = mapped_column(sa.BigInteger)
+    since: Mapped[float]
+    until: Mapped[float]
 
 
 class Usage:
@@ -61,17 +60,17 @@ class Usage:
         Raises:
             SQLAlchemyError: the database failed; nothing was written.
         """
-        self._db.execute(sa.delete(Row).where(Row.end < now - WINDOW))
+        self._db.execute(sa.delete(Row).where(Row.until < now - WINDOW))
         holding = {task["ID"]: (task, user) for task in all_tasks if held_cards(task) and (user := _user(task))}
         known = {row.task_id: row for row in self._db.scalars(sa.select(Row).where(Row.task_id.in_(holding)))}
         for task_id, (task, user) in holding.items():
             # The clocks of managers and nodes may be a little ahead of ours.
-            end = int(min(now if tasks.is_alive(task) else _seconds(task["Status"]["Timestamp"]), now))
+            until = min(now if tasks.is_alive(task) else _seconds(task["Status"]["Timestamp"]), now)
             if row := known.get(task_id):
-                row.end = max(row.end, end)
-            elif end > now - WINDOW:
-                begin = int(min(_seconds(task["CreatedAt"]), end))
-                self._db.add(Row(task_id=task_id, user_name=user, cards=len(held_cards(task)), begin=begin, end=end))
+                row.until = max(row.until, until)
+            elif until > now - WINDOW:
+                since, cards = min(_seconds(task["CreatedAt"]), until), len(held_cards(task))
+                self._db.add(Row(task_id=task_id, user_name=user, cards=cards, since=since, until=until))
         self._db.commit()
 
     def hours(self, now: float, users: t.Collection[str] | None = None) -> dict[str, float]:
@@ -112,14 +111,14 @@ class Usage:
         )
 
     def _rows(self, now: float, users: t.Collection[str] | None) -> t.Sequence[Row]:
-        asked = sa.select(Row).where(Row.end > now - WINDOW)
+        asked = sa.select(Row).where(Row.until > now - WINDOW)
         return self._db.scalars(asked if users is None else asked.where(Row.user_name.in_(users))).all()
 
 
 def _hours(rows: t.Iterable[Row], now: float) -> dict[str, float]:
     seconds: defaultdict[str, float] = defaultdict(float)
     for row in rows:
-        seconds[row.user_name] += row.cards * max(row.end - max(row.begin, now - WINDOW), 0)
+        seconds[row.user_name] += row.cards * max(row.until - max(row.since, now - WINDOW), 0)
     return {user: spent / HOUR for user, spent in seconds.items()}
 
 

@@ -160,5 +160,11 @@ def test_waiting_for_cards_is_no_part_of_the_age(limited: Places, engine: FakeDo
     engine.cards = {"gpu1": ("card",)}
     spawner = limited.spawner(groups=["gpu-users"])
     spawner.orm_spawner.started = (NOW - 9 * HOUR).replace(tzinfo=None)
+    limited.db.commit()
+
+    async def listens() -> None:
+        limited.db.rollback()  # as JupyterHub does when somebody asks for a page
+
+    spawner._wait_until_it_listens = listens  # type: ignore[method-assign]
     start(spawner, profile="gpu")
     assert spawner.orm_spawner.started.replace(tzinfo=datetime.UTC) >= NOW
