@@ -124,7 +124,7 @@ class SwarmhubSpawner(SwarmSpawner):
         self._check_limits(profile)
         node = options.get("node") or ""
         # The node counts for this start only: JupyterHub would take it up again at the next start without options.
-        self.orm_spawner.user_options = {"profile": profile.slug}
+        self.user_options = self.orm_spawner.user_options = {"profile": profile.slug}
         if node and not self._asked_by_admin():
             raise SpawnFailed(403, "Only an administrator may choose the node.")
         self.node_id = await self._find_node(node) if node else ""
