@@ -22,8 +22,6 @@ from swarmhub_hub.spans import in_words
 #: Seconds after the hub's start in which nothing is stopped: each notebook reports once within this time.
 GRACE = 400
 INTERVAL = 60
-#: For how long a stopped notebook's owner is told why.
-TOLD = datetime.timedelta(days=7)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +84,7 @@ def verdict(server: Server, lifetime: Lifetime, now: datetime.datetime) -> str:
 def farewell(server: Server, why: str, now: datetime.datetime) -> Announcement:
     """Return what the owner of a stopped server is told, until the next start."""
     text = f"Your notebook was stopped at {now:%Y-%m-%d %H:%M} UTC: {why}."
-    return Announcement(farewell_name(server.user, server.name), text, now + TOLD, (server.user,))
+    return Announcement(farewell_name(server.user, server.name), text, users=(server.user,))
 
 
 def farewell_name(user: str, server: str) -> str:
@@ -103,6 +101,6 @@ def warnings(db: Session, settings: Settings, user: str, now: datetime.datetime)
     for server in servers(db, user):
         age = Lifetime.of(settings, server.slug).age
         if age and now >= server.started + age - max(age / 10, datetime.timedelta(hours=1)):
-            text = f"Your notebook may run for {in_words(age)} and is stopped then; save your work in time."
+            text = f"Save your work in time: your notebook may run for {in_words(age)}."
             told.append(Announcement(f"ends-{service_name(user, server.name)}", text, server.started + age, (user,)))
     return told

@@ -150,7 +150,7 @@ def test_who_may_not_run_for_much_longer_is_warned(limited: Places) -> None:
     bob = run(limited, "bob", "cpu", idle=MINUTE, age=22 * HOUR)
     assert culler.warnings(limited.db, limited.settings, "alice", NOW) == []
     (warning,) = culler.warnings(limited.db, limited.settings, "bob", NOW)
-    assert warning.text == "Your notebook may run for 24 h and is stopped then; save your work in time."
+    assert warning.text == "Save your work in time: your notebook may run for 24 h."
     assert (warning.until, warning.users) == (NOW + 2 * HOUR, ("bob",))
     assert culler.warnings(limited.db, limited.settings, "nobody", NOW) == []
     assert bob.announcements.current() == []
