@@ -192,6 +192,7 @@ class FilterModule:
             "swarmhub_folder_paths": homes.folder_paths,
             "swarmhub_folders": homes.folders,
             "swarmhub_mount_options": homes.mount_options,
+            "swarmhub_named_addresses": cluster.named_addresses,
             "swarmhub_names": differences.names,
             "swarmhub_newest": differences.newest,
             "swarmhub_no_answer": cluster.unreachable_message,

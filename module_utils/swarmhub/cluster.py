@@ -15,6 +15,8 @@ Facts = Mapping[str, t.Any]
 
 #: Groups of hosts that serve all others.
 SERVER_GROUPS = ("nfs_server", "postgres_server", "registry_server")
+#: Those, and the host that asks all others how they are.
+SINGLE_HOST_GROUPS = (*SERVER_GROUPS, "monitoring_server")
 
 
 def address_within(addresses: Iterable[str], cidrs: Iterable[str]) -> str:
@@ -38,6 +40,18 @@ def offered_address(host: str, hostvars: Mapping[str, Facts], cidrs: Iterable[st
         return str(known)
     reached_at = address_plan.address(variables.get("ansible_host", host))
     return address_within([str(reached_at)], cidrs) if reached_at else ""
+
+
+def named_addresses(hosts: Iterable[str], hostvars: Mapping[str, Facts], cidrs: Iterable[str]) -> list[dict[str, str]]:
+    """Return ``{name, address}`` of each host, at the address that it offers, or where Ansible reaches it."""
+    wanted = list(cidrs)
+    return [
+        {
+            "name": host,
+            "address": offered_address(host, hostvars, wanted) or str(hostvars[host].get("ansible_host", host)),
+        }
+        for host in hosts
+    ]
 
 
 def seed_manager(states: Mapping[str, Facts], managers: Iterable[str]) -> str:
@@ -122,7 +136,7 @@ def scope(
     wanted = named(node)
     managers = groups.get("managers", [])
     workers = {host for group in ("cpu_workers", "gpu_workers") for host in groups.get(group, [])}
-    servers = {host for group in SERVER_GROUPS for host in groups.get(group, [])}
+    servers = {host for group in SINGLE_HOST_GROUPS for host in groups.get(group, [])}
     for host in wanted:
         if host not in groups.get("all", []):
             raise ValueError(f"{host} is no host of the inventory: write it under cpu_workers or gpu_workers first")

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 
 from ansible.module_utils.swarmhub.address_plan import address, network
 
-# Swarm's management, gossip and VXLAN, PostgreSQL, NFS with rpcbind and mountd, the registry.
-CLUSTER_TCP = (2377, 7946, 5432, 2049, 111, 20048, 5000)
+# Swarm's management, gossip and VXLAN, PostgreSQL, NFS with rpcbind and mountd, the registry, the exporters.
+CLUSTER_TCP = (2377, 7946, 5432, 2049, 111, 20048, 5000, 9100, 9187)
 CLUSTER_UDP = (7946, 4789, 2049, 111, 20048)
 # From containers the engine's own API as well, and SSH.
 ENGINE_TCP = (2375, 2376)

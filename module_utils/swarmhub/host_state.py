@@ -390,14 +390,15 @@ def _pairs(file: Path) -> dict[tuple[str, str], list[str]]:
     return found
 
 
-def postgres(database: str, role: str) -> dict[str, bool]:
-    """Tell whether the local server has ``database`` and ``role``."""
+def postgres(database: str, role: str) -> Facts:
+    """Tell whether the local server has ``database`` and ``role``, and name all of its ``roles``."""
 
     def names(table: str, column: str) -> list[str]:
         query = f"SELECT {column} FROM {table}"  # noqa: S608 - both are the constants below
         return run("runuser", "-u", "postgres", "--", "psql", "-XAtc", query).splitlines()
 
-    return {"database": database in names("pg_database", "datname"), "role": role in names("pg_roles", "rolname")}
+    roles = names("pg_roles", "rolname")
+    return {"database": database in names("pg_database", "datname"), "role": role in roles, "roles": roles}
 
 
 def look(names: Facts) -> Facts:

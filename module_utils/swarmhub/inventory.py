@@ -15,14 +15,22 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible.module_utils.swarmhub import address_plan, backup_findings, card_findings, homes, profiles, specs, toolkit
-from ansible.module_utils.swarmhub.cluster import node_labels
+from ansible.module_utils.swarmhub import (
+    address_plan,
+    backup_findings,
+    card_findings,
+    homes,
+    monitoring_findings,
+    profiles,
+    specs,
+    toolkit,
+)
+from ansible.module_utils.swarmhub.cluster import SINGLE_HOST_GROUPS, node_labels
 from ansible.module_utils.swarmhub.findings import HOSTS_FILE, VARIABLES_FILE, Finding, nearest
 
 Variables = Mapping[str, t.Any]
 
 MEMBERS = ("managers", "cpu_workers", "gpu_workers")
-SINGLE_HOST_GROUPS = ("nfs_server", "postgres_server", "registry_server")
 GROUPS = (*MEMBERS, *SINGLE_HOST_GROUPS)
 DATABASE_SCHEMES = ("postgresql+psycopg", "mysql+pymysql")
 # RFC 5737: reserved for documentation, and so used in inventory/example.
@@ -305,6 +313,7 @@ RULES = (
     homes.check_quota,
     check_database,
     backup_findings.check_settings,
+    monitoring_findings.check_settings,
     check_settings,
     check_limits,
     check_labels,

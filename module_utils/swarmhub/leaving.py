@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Iterable, Mapping
 
-from ansible.module_utils.swarmhub.cluster import SERVER_GROUPS, named, peer_manager
+from ansible.module_utils.swarmhub.cluster import SINGLE_HOST_GROUPS, named, peer_manager
 
 Facts = Mapping[str, t.Any]
 
@@ -67,7 +67,7 @@ def _staying(nodes: list[dict[str, t.Any]], groups: Mapping[str, list[str]], sta
     wrong = []
     for node in nodes:
         name = node["name"]
-        if serves := [group for group in SERVER_GROUPS if name in groups.get(group, [])]:
+        if serves := [group for group in SINGLE_HOST_GROUPS if name in groups.get(group, [])]:
             wrong.append(f"{name} is in {', '.join(serves)}: move what it serves first")
         if name not in states and node["state"] == "ready":
             wrong.append(f"{name} does not answer over SSH, but its engine is at work: mend that first")

@@ -34,11 +34,12 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "admin_password": _password,
     "probe_password": _password,
     "api_token": _key,
+    "metrics_token": _key,
     "backup_key": _key,
 }
 #: What rotate_secrets.yml makes anew: the hub's and the proxy's own. An administrator's password is hers to change, the
 #: registry's are in the configuration of every engine.
-ROTATED = ("proxy_token", "cookie_secret", "crypt_key", "db_password", "probe_password", "api_token")
+ROTATED = ("proxy_token", "cookie_secret", "crypt_key", "db_password", "probe_password", "api_token", "metrics_token")
 #: Below the secrets, and there only while a rotation is not finished: the former values.
 FORMER = "former"
 VAULT = "$ANSIBLE_VAULT"

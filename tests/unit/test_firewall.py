@@ -66,7 +66,7 @@ def test_where_no_containers_run_nothing_is_said_about_them() -> None:
     text = rules(containers=False)
     assert not [line for line in text if line.startswith(("-A SWARMHUB-FORWARD", "-A SWARMHUB-REFUSE"))]
     assert "-i docker+" not in "\n".join(text)
-    assert "-A SWARMHUB-INPUT -p tcp -m multiport --dports 2377,7946,5432,2049,111,20048,5000 -j DROP" in text
+    assert "-A SWARMHUB-INPUT -p tcp -m multiport --dports 2377,7946,5432,2049,111,20048,5000,9100,9187 -j DROP" in text
 
 
 def test_ipsec_is_kept_to_the_cluster_where_the_swarm_uses_it() -> None:

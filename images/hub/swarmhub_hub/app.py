@@ -26,6 +26,7 @@ from swarmhub_hub.cluster_page import ClusterHandler
 from swarmhub_hub.database import wait_for_database
 from swarmhub_hub.docker_calls import DockerFailure, docker_calls
 from swarmhub_hub.lock import hold_lock
+from swarmhub_hub.metrics import HubMetricsHandler, ProxyMetricsHandler, TargetsHandler
 from swarmhub_hub.queue import Queue, Waiter
 from swarmhub_hub.settings import Settings
 from swarmhub_hub.spawner import SwarmhubSpawner
@@ -70,12 +71,17 @@ class SwarmhubApp(JupyterHub):
         super().init_handlers()
         announcements = {"announcements": SwarmhubSpawner.announcements}
         availability = {"availability": SwarmhubSpawner.availability}
+        cluster = {"look": self._look, "queue": SwarmhubSpawner.queue}
+        metrics = {**cluster, "settings": self.swarmhub_settings}
         ours = [
             (r"/api/announcements(?:/([^/]+))?", AnnouncementsHandler, announcements),
             (r"/api/users/([^/]+)/server", ServerHandler),
             (r"/availability", AvailabilityHandler, availability),
-            (r"/cluster", ClusterHandler, {"look": self._look, "queue": SwarmhubSpawner.queue}),
             (r"/usage", UsageHandler, {"usage": SwarmhubSpawner.usage, "settings": self.swarmhub_settings}),
+            (r"/cluster", ClusterHandler, cluster),
+            (r"/metrics", HubMetricsHandler, metrics),
+            (r"/metrics/proxy", ProxyMetricsHandler, metrics),
+            (r"/metrics/targets", TargetsHandler, metrics),
         ]
         self.handlers[:0] = self.add_url_prefix(self.hub_prefix, ours)
 

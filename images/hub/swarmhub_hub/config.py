@@ -25,6 +25,8 @@ SERVICE_SCOPES = [
     "read:hub",
     "read:metrics",
 ]
+#: What the holder of the secret metrics_token may do.
+METRICS_SCOPES = ["read:metrics"]
 
 
 def configure(c: t.Any, settings: Settings | None = None, secrets_dir: Path | None = None) -> None:
@@ -109,6 +111,9 @@ def _services(c: t.Any, secrets_dir: Path | None) -> None:
     if api_token := read_secret("api_token", secrets_dir):
         services.append({"name": "swarmhub", "api_token": api_token, "display": False})
         roles.append({"name": "swarmhub", "scopes": SERVICE_SCOPES, "services": ["swarmhub"]})
+    if metrics_token := read_secret("metrics_token", secrets_dir):
+        services.append({"name": "prometheus", "api_token": metrics_token, "display": False})
+        roles.append({"name": "prometheus", "scopes": METRICS_SCOPES, "services": ["prometheus"]})
     c.JupyterHub.services = services
     c.JupyterHub.load_roles = roles
 

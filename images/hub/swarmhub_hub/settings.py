@@ -158,6 +158,8 @@ class Settings:
         active_server_limit: servers that there may be at a time, 0 for no limit.
         group_server_limits: servers that the members of a group may have at a time, by group.
         pids_limit: processes and threads of a notebook, 0 for no limit.
+        metrics_users: whether metrics name the people who hold cards.
+        proxy_metrics_url: where the hub reads the proxy's metrics, "" for nowhere.
 
         suffix_profiles: seed only: suffix of the user's name → slug; there the user has no choice.
     """
@@ -186,6 +188,8 @@ class Settings:
     active_server_limit: int = 0
     group_server_limits: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
     pids_limit: int = 0
+    metrics_users: bool = False
+    proxy_metrics_url: str = ""
 
     hub_port: int = 8081
     command: tuple[str, ...] = ("jupyterhub-singleuser",)
@@ -251,6 +255,8 @@ def parse_settings(data: t.Any) -> Settings:
         active_server_limit=top.whole("active_server_limit", 0),
         group_server_limits=_by_group(top, "group_server_limits"),
         pids_limit=top.whole("pids_limit", 0),
+        metrics_users=top.flag("metrics_users", False),
+        proxy_metrics_url=top.text("proxy_metrics_url", ""),
     )
     top.finish()
     return check_settings(settings)

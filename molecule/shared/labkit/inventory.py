@@ -13,7 +13,15 @@ from .state import LAB, State, write_private
 
 FOLDER = LAB / "inventory"
 SECRETS = FOLDER / "secrets"
-GROUPS = ("managers", "cpu_workers", "gpu_workers", "nfs_server", "postgres_server", "registry_server")
+GROUPS = (
+    "managers",
+    "cpu_workers",
+    "gpu_workers",
+    "nfs_server",
+    "postgres_server",
+    "registry_server",
+    "monitoring_server",
+)
 ALL = """\
 # Written by molecule/shared/lab.py up; edits are lost when it runs again.
 ansible_user: ops
@@ -38,7 +46,11 @@ gpu_repository_key: {gpu_key}
 # On a real cluster a disk of its own, or another machine.
 backup_repository: /var/backups/swarmhub-lab
 
+# Where nobody listens but a test.
+monitoring_alert_webhook: http://{gateway}:3143/alerts
+
 hub_port: 8000
+hub_metrics_users: true
 {kind}
 hub_profiles:
   - display_name: CPU
@@ -108,6 +120,7 @@ def write(state: State, layout: Layout, references: Mapping[str, str]) -> Path:
         "known_hosts": hosts.KNOWN_HOSTS,
         "control_path": LAB / "cp",
         "subnet": state.subnet,
+        "gateway": state.address(1),
         "debian": packages.url(state, "debian"),
         "security": packages.url(state, "debian-security"),
         "certificates": json.dumps([str(path) for path in machine.extra_certificates()]),

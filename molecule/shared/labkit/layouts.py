@@ -54,7 +54,7 @@ class Layout:
 LAYOUTS = {
     "default": Layout(
         (
-            Host("mgr1", 11, ("managers", "postgres_server", "registry_server")),
+            Host("mgr1", 11, ("managers", "postgres_server", "registry_server", "monitoring_server")),
             # An inventory name need not be the host's own.
             Host("cpu1", 12, ("cpu_workers",), hostname="worker-a"),
             Host("gpu1", 13, ("gpu_workers",), cards=2),
@@ -62,7 +62,7 @@ LAYOUTS = {
         ),
         spares=(Host("gpu3", 15, ("gpu_workers",), cards=2),),
     ),
-    "single": Layout((Host("one", 11, ("managers", "gpu_workers", "postgres_server"), cards=2),)),
+    "single": Layout((Host("one", 11, ("managers", "gpu_workers", "postgres_server", "monitoring_server"), cards=2),)),
     "ha": Layout(
         (
             Host("mgr1", 11, ("managers",)),

@@ -21,7 +21,7 @@ NO_DRIVER = (
     "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. "
     "Make sure that the latest NVIDIA driver is installed and running.\n"
 )
-UNITS = {"memory.total": "MiB", "utilization.gpu": "%"}
+UNITS = {"memory.total": "MiB", "memory.used": "MiB", "utilization.gpu": "%"}
 SYNONYMS = {"gpu_uuid": "uuid", "gpu_name": "name", "gpu_bus_id": "pci.bus_id"}
 
 
@@ -88,6 +88,9 @@ def values(card: dict[str, Any], host: dict[str, Any]) -> dict[str, str]:
         "uuid": card["uuid"],
         "name": card["name"],
         "memory.total": str(card["memory_mb"]),
+        # Nobody computes here; a hot card is what a test writes into the file.
+        "memory.used": str(card.get("memory_used_mb", 0)),
+        "temperature.gpu": str(card.get("temperature", 40)),
         "driver_version": host["driver"],
         "pci.bus_id": card["bus"],
         "mig.mode.current": mode,

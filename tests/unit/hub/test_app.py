@@ -28,6 +28,7 @@ SECRETS = {
     "admin_password": "admin-secret-2",
     "probe_password": "probe-secret-3",
     "api_token": "api-secret-4-long-enough",
+    "metrics_token": "metrics-secret-5-long-enough",
 }
 
 
@@ -42,6 +43,9 @@ class Proxy(ThreadingHTTPServer):
 
 class Api(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+        if self.path == "/metrics":
+            self._answer(200, b"requests_api 7\n", allowed=True)
+            return
         self._answer(200, json.dumps(t.cast(Proxy, self.server).routes).encode())
 
     def do_POST(self) -> None:
@@ -50,8 +54,8 @@ class Api(BaseHTTPRequestHandler):
         t.cast(Proxy, self.server).routes[path] = json.loads(body)
         self._answer(201, b"")
 
-    def _answer(self, status: int, body: bytes) -> None:
-        allowed = self.headers["Authorization"] == f"token {SECRETS['proxy_token']}"
+    def _answer(self, status: int, body: bytes, allowed: bool = False) -> None:
+        allowed = allowed or self.headers["Authorization"] == f"token {SECRETS['proxy_token']}"
         self.send_response(status if allowed else 403)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -118,6 +122,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
     proxy = Proxy()
     api_url = f"http://127.0.0.1:{proxy.server_address[1]}"
     said = {**hub_json(home / "homes"), "db_url": f"sqlite:///{home}/hub.sqlite", "proxy_api_url": api_url}
+    said["proxy_metrics_url"] = f"{api_url}/metrics"
     (home / "hub.json").write_text(json.dumps(said))
     (home / "config.py").write_text(
         "import dataclasses, pathlib\n"
@@ -303,3 +308,23 @@ def test_announcing_is_for_those_who_may_stop_everybodys_servers(hub: RunningHub
     assert hub.api("GET", "/announcements", token="")[0] == 403
     assert hub.api("PUT", "/announcements/a", {"text": ""})[1]["message"].startswith("text: write 1 to")
     assert hub.api("PUT", "/announcements", {"text": "x"})[0] == 405
+
+
+def metrics(hub: RunningHub, path: str = "", token: str = SECRETS["metrics_token"]) -> str:
+    """Return what Prometheus would get, or the status where it gets nothing."""
+    request = urllib.request.Request(f"{hub.url}/metrics{path}", headers={"Authorization": f"Bearer {token}"})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        return str(error.code)
+
+
+def test_metrics_are_for_who_has_the_token_and_the_token_opens_nothing_else(hub: RunningHub) -> None:
+    found = metrics(hub)
+    assert "\njupyterhub_total_users " in found
+    assert "\nswarmhub_swarm_answers 0.0\n" in found
+    assert metrics(hub, "/proxy") == "requests_api 7\n"
+    assert metrics(hub, "/targets") == "503", "there is no engine to ask"
+    assert {metrics(hub, path, "wrong") for path in ("", "/proxy", "/targets")} == {"403"}
+    assert hub.api("GET", "/users", token=SECRETS["metrics_token"])[0] == 403
