@@ -92,7 +92,7 @@ def test_managers_must_be_odd(managers: list[str]) -> None:
     assert only(findings({"managers": managers})).key == "managers"
 
 
-@pytest.mark.parametrize("group", ["nfs_server", "postgres_server", "registry_server"])
+@pytest.mark.parametrize("group", ["nfs_server", "postgres_server", "registry_server", "monitoring_server"])
 def test_one_host_each(group: str) -> None:
     driver = "nfs4" if group == "nfs_server" else "bind"
     assert only(findings({group: ["mgr1", "cpu1"]}, hub_homes_driver=driver)).key == group
@@ -493,3 +493,24 @@ def test_all_that_is_wrong_with_shared_folders_is_told_at_once() -> None:
 def test_paths_that_cannot_be_exported_apart(homes: str, shared: str, key: str) -> None:
     found = findings(hub_homes_path=homes, hub_shared_path=shared, hub_shared_folders=[{"name": "a"}])
     assert only(found).key == key
+
+
+@pytest.mark.parametrize(
+    ("variables", "key"),
+    [
+        ({"monitoring_retention": "forever"}, "monitoring_retention"),
+        ({"monitoring_retention": "0d"}, "monitoring_retention"),
+        ({"monitoring_alert_webhook": "chat.example.org"}, "monitoring_alert_webhook"),
+        ({"monitoring_alert_webhook": "ftp://chat.example.org/"}, "monitoring_alert_webhook"),
+    ],
+)
+def test_monitoring_that_could_not_be(variables: dict[str, str], key: str) -> None:
+    monitor = {"monitoring_server": ["mgr1"]}
+    assert findings(monitor, monitoring_retention="90d", monitoring_alert_webhook="https://chat.example.org/x") == []
+    finding = only(findings(monitor, **variables))
+    assert finding.key == key
+    assert "chat.example.org" not in finding.what, "it may be a secret"
+
+
+def test_a_receiver_of_alerts_needs_a_host_that_sends_them() -> None:
+    assert "monitoring_server" in only(findings(monitoring_alert_webhook="https://chat.example.org/x")).cure

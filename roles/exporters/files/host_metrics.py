@@ -32,7 +32,7 @@ def text(metrics: Metrics) -> str:
         for labels, value in values:
             # In JSON's strings are the escapes that Prometheus knows.
             pairs = ",".join(f"{key}={json.dumps(label, ensure_ascii=False)}" for key, label in labels.items())
-            lines.append(f"{name}{{{pairs}}} {value:.10g}")
+            lines.append(f"{name}{{{pairs}}} {value:.15g}")
     return "\n".join([*lines, ""])
 
 
