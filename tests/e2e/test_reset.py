@@ -28,9 +28,12 @@ def was_reset(lab: Lab) -> None:
 def test_reset_leaves_the_homes_and_nothing_of_ours(lab: Lab) -> None:
     assert lab.docker("info", "--format", "{{.Swarm.LocalNodeState}}") == "inactive"
     assert lab.docker("ps", "--quiet") == ""
-    ours = "swarmhub docker/daemon.json docker/certs.d/* systemd/system/swarmhub* sysctl.d/*swarmhub*"
+    ours = (
+        "swarmhub docker/daemon.json docker/certs.d/* systemd/system/swarmhub* sysctl.d/*swarmhub* prometheus/swarmhub*"
+    )
     left = f"cd /etc && ls -d {ours} 2>/dev/null"
     assert lab.ssh(lab.manager, left, check=False) == ""
+    assert lab.ssh(lab.manager, "systemctl list-units --no-legend --state=active 'prometheus*'") == ""
     assert "SWARMHUB" not in lab.ssh(lab.manager, "iptables -S && ip6tables -S")
     assert lab.ssh(lab.manager, "apt-mark showhold") == ""
     databases = lab.ssh(lab.manager, "runuser -u postgres -- psql -XAtc 'SELECT datname FROM pg_database'")

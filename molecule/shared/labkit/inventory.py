@@ -46,9 +46,7 @@ gpu_repository_key: {gpu_key}
 # On a real cluster a disk of its own, or another machine.
 backup_repository: /var/backups/swarmhub-lab
 
-# Where nobody listens but a test.
-monitoring_alert_webhook: http://{gateway}:3143/alerts
-
+{alerts}
 hub_port: 8000
 hub_metrics_users: true
 {kind}
@@ -65,6 +63,10 @@ hub_profiles:
     gpus: 1
     constraints: ["node.labels.calculation_type==gpu"]
     spawner_override: {{cpu_limit: 1, cpu_guarantee: 0.05, mem_limit: 512M, mem_guarantee: 64M}}
+"""
+ALERTS = """\
+# Where nobody listens but a test.
+monitoring_alert_webhook: http://{gateway}:3143/alerts
 """
 CONTAINERS = """\
 # One directory of this machine is mounted on every host.
@@ -133,6 +135,8 @@ def write(state: State, layout: Layout, references: Mapping[str, str]) -> Path:
         "cpu_label": _cpu_label(layout),
         **references,
     }
+    monitored = any("monitoring_server" in host.groups for host in layout.hosts)
+    values["alerts"] = ALERTS.format(**values) if monitored else ""
     values["kind"] = (KERNELS if layout.kernels else CONTAINERS).format(**values)
     write_private(FOLDER / "hosts.yml", _hosts(state, layout))
     write_private(FOLDER / "group_vars" / "all.yml", ALL.format(**values))

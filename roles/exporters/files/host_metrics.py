@@ -11,12 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import subprocess
 import typing as t
 from pathlib import Path
 
 LAST_BACKUP = Path("/var/lib/swarmhub-backup/last.json")
-BACKUP_TIMER = "swarmhub-backup.timer"
+#: What systemd touches whenever the timer elapses (systemd.timer(5), Persistent), and when it is started for the first time.
+BACKUP_STAMP = Path("/var/lib/systemd/timers/stamp-swarmhub-backup.timer")
 FIELDS = ("uuid", "utilization.gpu", "memory.used", "temperature.gpu")
 MIB = 2**20
 
@@ -68,18 +68,16 @@ def cards(read: t.Callable[[], t.Any], ask: t.Callable[..., t.Any]) -> Metrics:
     return found
 
 
-def backups(last: Path = LAST_BACKUP) -> Metrics:
+def backups(last: Path = LAST_BACKUP, stamp: Path = BACKUP_STAMP) -> Metrics:
     """Return when the last backup began and whether it is whole, and when one was due last.
 
     While one is being made it is not whole. A time is 0 where there was none.
     """
     outcome: dict[str, t.Any] = json.loads(last.read_text()) if last.exists() else {"begun": 0, "error": ""}
-    shown = ("systemctl", "show", "--timestamp=unix", "--property=LastTriggerUSec", "--value", BACKUP_TIMER)
-    due = subprocess.run(shown, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
     return {
         "swarmhub_backup_begun_timestamp_seconds": [({}, outcome["begun"])],
         "swarmhub_backup_whole": [({}, not outcome["error"])],
-        "swarmhub_backup_due_timestamp_seconds": [({}, float(due.removeprefix("@")) if due.startswith("@") else 0)],
+        "swarmhub_backup_due_timestamp_seconds": [({}, stamp.stat().st_mtime if stamp.exists() else 0)],
     }
 
 
