@@ -15,7 +15,7 @@ import typing as t
 from pathlib import Path
 
 LAST_BACKUP = Path("/var/lib/swarmhub-backup/last.json")
-#: What systemd touches whenever the timer elapses (systemd.timer(5), Persistent), and when it is started for the first time.
+#: What systemd touches when the timer elapses (systemd.timer(5), Persistent), and when it starts for the first time.
 BACKUP_STAMP = Path("/var/lib/systemd/timers/stamp-swarmhub-backup.timer")
 FIELDS = ("uuid", "utilization.gpu", "memory.used", "temperature.gpu")
 MIB = 2**20
