@@ -15,7 +15,7 @@ from .kills import SEEDS, kill_playbook
 ROTATE = "playbooks/rotate_secrets.yml"
 CONFIRMED = ("-e", "confirm=yes")
 # Those by which the tests themselves reach the hub stay, but for the last test.
-QUIET = ("-e", "rotate=proxy_token,cookie_secret,crypt_key,db_password,probe_password,join_tokens")
+QUIET = ("-e", "rotate=proxy_token,cookie_secret,crypt_key,db_password,probe_password,metrics_token,join_tokens")
 
 
 def secrets() -> dict[str, str]:
@@ -61,7 +61,9 @@ def test_new_secrets_stop_no_notebook_and_the_old_ones_open_nothing(lab: Lab, no
     assert result.code == 0, result.output
     after = secrets()
     changed = {name for name in before if before[name] != after[name]}
-    assert changed == {"proxy_token", "cookie_secret", "crypt_key", "db_password", "probe_password"}
+    assert changed == {"proxy_token", "cookie_secret", "crypt_key", "db_password", "probe_password", "metrics_token"}
+    (monitor,) = lab.inventory["monitoring_server"]["hosts"]
+    assert lab.ssh(monitor, "cat /etc/prometheus/swarmhub-metrics-token") == after["metrics_token"]
     assert not join_tokens(lab) & tokens
     assert not database_lets_in(lab, before["db_password"])
     assert database_lets_in(lab, after["db_password"])
