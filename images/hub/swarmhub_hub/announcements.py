@@ -38,7 +38,7 @@ class Row(_Base):
 
     name: Mapped[str] = mapped_column(sa.Unicode(255), primary_key=True)
     text: Mapped[str] = mapped_column(sa.Unicode(TEXT_LENGTH))
-    until: Mapped[float | None]
+    until: Mapped[float | None] = mapped_column(sa.Double())  # MySQL's FLOAT would be minutes off
     users: Mapped[str | None] = mapped_column(sa.UnicodeText())
     maintenance: Mapped[bool]
 

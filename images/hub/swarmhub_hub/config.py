@@ -7,6 +7,7 @@ import os
 import typing as t
 from pathlib import Path
 
+from swarmhub_hub import seed
 from swarmhub_hub.accounts import SwarmhubAuthenticator
 from swarmhub_hub.database import engine_arguments, give_password
 from swarmhub_hub.secret_files import need_keys, need_secret, read_secret
@@ -41,10 +42,17 @@ def configure(c: t.Any, settings: Settings | None = None, secrets_dir: Path | No
     _sign_in(c, settings, secrets_dir)
     _services(c, secrets_dir)
     _notebooks(c, settings)
+    for owner, traits in settings.traits.items():
+        c[owner].update(traits)
+    for warning in settings.warnings:
+        logging.getLogger(__name__).warning("%s", warning)
 
 
 def _hub(c: t.Any, settings: Settings, secrets_dir: Path | None) -> None:
-    db_url = give_password(settings.db_url, read_secret("db_password", secrets_dir))
+    password = read_secret("db_password", secrets_dir)
+    if settings.cookie_secret_file and not password:
+        password = seed.database_password(os.environ)
+    db_url = give_password(settings.db_url, password)
     c.JupyterHub.db_url = db_url
     c.JupyterHub.db_kwargs = engine_arguments(db_url)
     c.SwarmhubApp.swarmhub_settings = settings
@@ -75,8 +83,13 @@ def _proxy(c: t.Any, settings: Settings, secrets_dir: Path | None) -> None:
 
 def _sign_in(c: t.Any, settings: Settings, secrets_dir: Path | None) -> None:
     admin = settings.admin_users[0]
+    password = read_secret("admin_password", secrets_dir)
+    if settings.cookie_secret_file and not password:
+        path = Path(settings.cookie_secret_file).with_name("admin_password")
+        password = seed.first_password(path)
+        logging.getLogger(__name__).warning("%s's first password is in %s of this container", admin, path)
     passwords = {
-        admin: read_secret("admin_password", secrets_dir),
+        admin: password,
         PROBE_USER: read_secret("probe_password", secrets_dir),
     }
     if not passwords[admin]:
@@ -125,7 +138,6 @@ def _notebooks(c: t.Any, settings: Settings) -> None:
     c.SwarmhubSpawner.use_internal_ip = True
     c.SwarmhubSpawner.cmd = list(settings.command)
     c.SwarmhubSpawner.notebook_dir = settings.notebook_dir
-    c.SwarmhubSpawner.pull_policy = settings.pull_policy
     c.SwarmhubSpawner.poll_interval = settings.poll_interval
     c.SwarmhubSpawner.start_timeout = settings.start_timeout + TIMEOUT_MARGIN
     c.SwarmhubSpawner.http_timeout = 90

@@ -22,17 +22,15 @@ class ProfileError(Exception):
 
 def allowed_profiles(settings: Settings, user: str, groups: t.Collection[str], admin: bool) -> list[Profile]:
     """Return the profiles that a user may start, in the order of the settings."""
-    if settings.suffix_profiles:
-        slug = suffix_profile(settings, user)
+    if slug := suffix_profile(settings, user):
         return [profile for profile in settings.profiles if profile.slug == slug]
     return [p for p in settings.profiles if admin or not p.groups or not set(p.groups).isdisjoint(groups)]
 
 
 def suffix_profile(settings: Settings, user: str) -> str:
-    """Return the slug that the suffix of a name gives (the seed's rule): "gpu" for alice-gpu, not for gpu."""
+    """Return the slug that the suffix of a name gives (the seed's rule): alice-gpu has one, gpu has not ("")."""
     name, _, suffix = user.rpartition("-")
-    default = settings.profiles[0].slug
-    return settings.suffix_profiles.get(suffix, default) if name else default
+    return settings.suffix_profiles.get(suffix, "") if name else ""
 
 
 def choose_profile(allowed: t.Sequence[Profile], settings: Settings, slug: t.Any) -> Profile:

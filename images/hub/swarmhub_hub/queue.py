@@ -50,7 +50,7 @@ class Row(_Base):
     server_name: Mapped[str] = mapped_column(sa.Unicode(255))
     profile: Mapped[str] = mapped_column(sa.Unicode(255))
     node_id: Mapped[str] = mapped_column(sa.Unicode(255))
-    since: Mapped[float]
+    since: Mapped[float] = mapped_column(sa.Double())  # MySQL's FLOAT would be minutes off
 
 
 @dataclasses.dataclass(eq=False)

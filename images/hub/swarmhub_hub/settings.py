@@ -160,8 +160,10 @@ class Settings:
         pids_limit: processes and threads of a notebook, 0 for no limit.
         metrics_users: whether metrics name the people who hold cards.
         proxy_metrics_url: where the hub reads the proxy's metrics, "" for nowhere.
+        suffix_profiles: suffix of a user's name → slug of the one profile that alice-SUFFIX has, whatever its groups.
 
-        suffix_profiles: seed only: suffix of the user's name → slug; there the user has no choice.
+        traits: seed only: more of JupyterHub's own configuration, by class and name.
+        warnings: seed only: what the log says at the start of variables that have no meaning here.
     """
 
     cluster_name: str
@@ -190,15 +192,16 @@ class Settings:
     pids_limit: int = 0
     metrics_users: bool = False
     proxy_metrics_url: str = ""
+    suffix_profiles: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     hub_port: int = 8081
     command: tuple[str, ...] = ("jupyterhub-singleuser",)
     notebook_dir: str = ""
-    suffix_profiles: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     signup: Signup = dataclasses.field(default_factory=Signup)
-    pull_policy: str = "skip"
     poll_interval: int = 30
     cookie_secret_file: str = ""
+    traits: t.Mapping[str, t.Mapping[str, t.Any]] = dataclasses.field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def load_settings(config_file: Path | None = None, environ: t.Mapping[str, str] = os.environ) -> Settings:
@@ -257,6 +260,7 @@ def parse_settings(data: t.Any) -> Settings:
         pids_limit=top.whole("pids_limit", 0),
         metrics_users=top.flag("metrics_users", False),
         proxy_metrics_url=top.text("proxy_metrics_url", ""),
+        suffix_profiles=_suffixes(_Keys(top.take("suffix_profiles", {}), "suffix_profiles.")),
     )
     top.finish()
     return check_settings(settings)
@@ -292,7 +296,22 @@ def check_settings(settings: Settings) -> Settings:
                 f"{key}: is {seconds}, but notebooks report what they do every few minutes; "
                 f"write {LEAST_LIFETIME} or more, or 0 for never"
             )
+    _check_suffixes(settings)
     return settings
+
+
+def _check_suffixes(settings: Settings) -> None:
+    """See that suffixes have profiles, and that nobody gets a card by choosing a name."""
+    profiles = {profile.slug: profile for profile in settings.profiles}
+    everybodys = max((profile.gpus for profile in settings.profiles if not profile.groups), default=0)
+    for suffix, slug in settings.suffix_profiles.items():
+        if slug not in profiles:
+            raise SettingsError(f"suffix_profiles.{suffix}: is {slug!r}, but there is no such profile")
+        if settings.signup.open and profiles[slug].gpus > everybodys:
+            raise SettingsError(
+                f"suffix_profiles.{suffix}: gives cards to whoever signs up as NAME-{suffix} while sign-up is open: "
+                "let administrators approve accounts (open_signup or AUTH_OPEN_SIGNUP: false), or drop the suffix"
+            )
 
 
 def parse_bytes(value: t.Any, key: str) -> int | None:
@@ -424,6 +443,10 @@ def _profile(keys: _Keys, notebook_image: str) -> Profile:
 def _by_group(top: _Keys, key: str) -> dict[str, int]:
     keys = _Keys(top.take(key, {}), f"{key}.")
     return {group: keys.whole(group, 0) for group in keys.names()}
+
+
+def _suffixes(keys: _Keys) -> dict[str, str]:
+    return {suffix: keys.text(suffix) for suffix in keys.names()}
 
 
 def _homes(keys: _Keys) -> Homes:

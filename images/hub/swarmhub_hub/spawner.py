@@ -177,7 +177,7 @@ class SwarmhubSpawner(SwarmSpawner):
         self.announcements.take_back(farewell_name(self.user.name, self.name))
         profile = self.profile or await self.choose({})
         try:
-            directory = await self._prepare(profile)
+            directory = await self._prepare()
             if profile.gpus:
                 await self._start_on_cards(profile, directory)
             else:
@@ -196,9 +196,8 @@ class SwarmhubSpawner(SwarmSpawner):
             await asyncio.shield(self._leave_queue())
         return self.object_name, self.port
 
-    async def _prepare(self, profile: Profile) -> str:
+    async def _prepare(self) -> str:
         """Make what must be there before the service, and return the home's directory."""
-        await self.pull_image(profile.image)
         homes = self.settings.homes
         self._folders = folders_of(homes, self._groups())
         directory = self.escaped_name if homes.escaped_names else home_name(self.user.name)

@@ -56,6 +56,13 @@ def test_the_api_listens_on_our_address_in_the_network(run: t.Callable[..., t.An
     ]
 
 
+def test_c_the_seeds_command_and_its_one_network(run: t.Callable[..., t.Any]) -> None:
+    done = run("configurable-http-proxy", "--error-target", "http://hub/hub/error", CONFIGPROXY_AUTH_TOKEN="abc123")
+    assert done.stdout.split()[:4] == ["abc123", "--ip=0.0.0.0", "--port=8000", "--api-ip=0.0.0.0"]
+    assert done.stdout.split()[6:] == ["--error-target", "http://hub/hub/error"]
+    assert "only the token is in the way" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("environment", "words"),
     [

@@ -45,9 +45,14 @@ def test_the_seeds_stack_file_is_understood() -> None:
     assert mount["Target"] == "/home/jovyan/work/persistence"
     assert mount["VolumeOptions"]["DriverConfig"]["Options"] == {
         "type": "nfs",
-        "o": "addr=nfs1,rw,vers=3,nolock,soft",
+        "o": "addr=nfs1,rw,vers=3,nolock,hard",
         "device": ":/export/bob-2djetson",
     }
+
+
+def test_t_nfs_is_mounted_hard_unless_the_site_says_otherwise() -> None:
+    assert seed_settings(STACK).homes.nfs_options.endswith(",hard")
+    assert seed_settings({**STACK, "SPAWNER_PERSISTENCE_NFS_OPTS": "rw,soft"}).homes.nfs_options == "rw,soft"
 
 
 def test_gpu_strings_are_alive_again() -> None:
@@ -87,6 +92,16 @@ def test_o_cifs_is_mounted_as_cifs() -> None:
 
 def test_p_a_value_may_hold_colons() -> None:
     assert parse_environment("HTTP_PROXY=x:1;HTTP:http://p:3128") == {"HTTP_PROXY=x": "1", "HTTP": "http://p:3128"}
+
+
+def test_q_a_member_of_the_suffix_s_group_needs_no_such_name_and_no_other_home() -> None:
+    offered = allowed_profiles(seed_settings(STACK), "alice", {"jetson"}, admin=False)
+    assert [profile.image for profile in offered] == ["data-analyse-notebook:notebook-6.5.4", "torch:1"]
+
+
+def test_y_one_hub_has_many_images() -> None:
+    users = ("alice", "alice-jetson", "alice-quant")
+    assert len({profile_of(user).image for user in users}) == 3
 
 
 def test_q_a_user_named_like_a_suffix_has_no_claim() -> None:
