@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import os
 import socket
 import sys
 import types
 import typing as t
+import uuid
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT / "images" / "hub"), str(Path(__file__).parent)]
@@ -28,6 +31,19 @@ from swarmhub_hub.queue import Queue  # noqa: E402
 from swarmhub_hub.settings import Settings, parse_settings  # noqa: E402
 from swarmhub_hub.spawner import SpawnFailed, SwarmhubSpawner  # noqa: E402
 from swarmhub_hub.usage import Usage  # noqa: E402
+
+
+def empty_database(folder: Path | None = None) -> str:
+    """The URL of a database without tables: sqlite, in memory or in a folder, or on the server SWARMHUB_TEST_DATABASE."""
+    server = os.environ.get("SWARMHUB_TEST_DATABASE")
+    if not server:
+        return f"sqlite:///{folder}/hub.sqlite" if folder else "sqlite:///:memory:"
+    name = f"hub_{uuid.uuid4().hex}"
+    engine = sa.create_engine(server)
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return sa.make_url(server).set(database=name).render_as_string(hide_password=False)
 
 
 def hub_json(homes: Path) -> dict[str, t.Any]:
@@ -93,7 +109,7 @@ class Places:
     def __init__(self, settings: Settings, port: int) -> None:
         self.port = port
         self.settings = dataclasses.replace(settings, start_timeout=2)
-        self.db = orm.new_session_factory("sqlite:///:memory:")()
+        self.db = orm.new_session_factory(empty_database())()
         self.start_hub()
 
     def start_hub(self) -> Queue:

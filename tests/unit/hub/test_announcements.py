@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from conftest import Places, message
+from conftest import Places, empty_database, message
 from jupyterhub import orm
 from sqlalchemy.orm import Session
 from swarmhub_hub.announcements import UPGRADE, Announcement, Announcements, may_upgrade
@@ -23,7 +23,7 @@ CLOSED = Announcement("upgrade", "The hub is being upgraded.", maintenance=True)
 
 @pytest.fixture
 def announcements() -> Announcements:
-    return Announcements(orm.new_session_factory("sqlite:///:memory:")())
+    return Announcements(orm.new_session_factory(empty_database())())
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_who_was_waiting_for_cards_goes_on_in_maintenance(places: Places) -> Non
 
 
 def test_the_schema_is_upgraded_where_upgrade_yml_lets_it_and_in_no_other_maintenance(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/hub.sqlite"
+    url = empty_database(tmp_path)
     assert not may_upgrade(url, {})
     with Session(sa.create_engine(url)) as db:
         announcements = Announcements(db)

@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from conftest import ROOT, hub_json
+from conftest import ROOT, empty_database, hub_json
 
 SECRETS = {
     "proxy_token": "proxy-secret-1",
@@ -121,7 +121,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
         port = free.getsockname()[1]
     proxy = Proxy()
     api_url = f"http://127.0.0.1:{proxy.server_address[1]}"
-    said = {**hub_json(home / "homes"), "db_url": f"sqlite:///{home}/hub.sqlite", "proxy_api_url": api_url}
+    said = {**hub_json(home / "homes"), "db_url": empty_database(home), "proxy_api_url": api_url}
     said["proxy_metrics_url"] = f"{api_url}/metrics"
     (home / "hub.json").write_text(json.dumps(said))
     (home / "config.py").write_text(
