@@ -34,6 +34,7 @@ from ansible.module_utils.swarmhub import (  # noqa: E402 - found by way of the 
     profiles,
     secrets,
     seed_strings,
+    skeleton,
     waits,
 )
 from ansible.module_utils.swarmhub.host_state import FINGERPRINT_KEY, fingerprint  # noqa: E402
@@ -199,6 +200,7 @@ class FilterModule:
             "swarmhub_offered_address": cluster.offered_address,
             "swarmhub_number": number,
             "swarmhub_numbers": numbers,
+            "swarmhub_skeleton": skeleton.skeleton,
             "swarmhub_peer": cluster.peer_manager,
             "swarmhub_pending": waits.pending,
             "swarmhub_changed_hosts": gpu_probe_nodes.changed_hosts,

@@ -22,6 +22,7 @@ from ansible.module_utils.swarmhub import (
     homes,
     monitoring_findings,
     profiles,
+    skeleton,
     specs,
     toolkit,
 )
@@ -35,6 +36,8 @@ GROUPS = (*MEMBERS, *SINGLE_HOST_GROUPS)
 DATABASE_SCHEMES = ("postgresql+psycopg", "mysql+pymysql")
 # RFC 5737: reserved for documentation, and so used in inventory/example.
 EXAMPLE_NETWORK = address_plan.network("192.0.2.0/24")
+#: What follows the last hyphen of a name; names are lower case.
+SUFFIX = re.compile(r"[a-z0-9_.@]+")
 LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 CLUSTER_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 PROBE_ACCOUNT = "swarmhub-probe"
@@ -70,6 +73,7 @@ MAY_BE_UNSET = (
     "hub_active_server_limit",
     "hub_pids_limit",
     *GROUP_LIMITS,
+    "hub_suffix_profiles",
     "hub_shared_folders",
     "swarm_network_encrypted",
     "swarm_network_mtu",
@@ -290,6 +294,18 @@ def check_profiles(inventory: Inventory) -> Iterator[Finding]:
             yield _finding(what, cure, f"{place}.constraints")
 
 
+def check_suffixes(inventory: Inventory) -> Iterator[Finding]:
+    """Suffixes that no name can have, and those without a profile."""
+    slugs = [profiles.slug_of(each) for each in inventory.settings["hub_profiles"] if isinstance(each, Mapping)]
+    for suffix, slug in inventory.settings["hub_suffix_profiles"].items():
+        key = f"hub_suffix_profiles.{suffix}"
+        if not SUFFIX.fullmatch(str(suffix)):
+            cure = "use a-z, 0-9, '_' and '.', what follows a name's last hyphen"
+            yield _finding("ends no name", cure, key)
+        if slug not in slugs:
+            yield _finding(f"there is no profile {slug!r}", f"write one of {', '.join(slugs)}", key)
+
+
 def check_names(inventory: Inventory) -> Iterator[Finding]:
     """Variables of the inventory that are almost ours: they would be ignored without a word."""
     hosts_by_name: dict[str, list[str]] = {}
@@ -319,6 +335,8 @@ RULES = (
     check_labels,
     card_findings.check_lists,
     check_profiles,
+    check_suffixes,
+    skeleton.check_directory,
     toolkit.check_wanted,
     check_names,
 )

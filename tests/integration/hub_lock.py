@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "images" / "hub"))
 
-from swarmhub_hub.lock import hold_lock  # noqa: E402
+from swarmhub_hub.lock import hold_lock
 
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 hold_lock(sys.argv[1], "test", logging.getLogger("test"))

@@ -29,7 +29,9 @@ TURN = "its lock in the database is ours"
 def mariadb(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[str]:
     """A server of our own, whose user ``hub`` has a password; the URL is the hub's, as it makes it from its secret."""
     if not shutil.which("mariadbd"):
-        pytest.fail("the hub's test on MariaDB needs the program mariadbd (packages mariadb-server-core, mariadb-client-core)")
+        pytest.fail(
+            "the hub's test on MariaDB needs the program mariadbd (packages mariadb-server-core, mariadb-client-core)"
+        )
     data = tmp_path_factory.mktemp("mariadb") / "data"
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

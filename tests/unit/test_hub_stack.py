@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ipaddress
 import typing as t
+from pathlib import Path
 
 import pytest
+import yaml
 from ansible.module_utils.swarmhub.compose import Stack, read_stack
 from ansible.module_utils.swarmhub.network import MTU_OPTION
 from rendering import render
 
+ROLE = Path(__file__).parents[2] / "roles" / "hub_stack"
 GIVEN = {
     "hub_stack_images": {"hub": "hub:1", "proxy": "proxy:1", "notebook": "notebook:1"},
     "hub_stack_homes": {"driver": "bind", "path": "/homes"},
-    "hub_stack_secrets": {"proxy_token": "x"},
+    "hub_stack_secrets": {"proxy_token": "s3cret"},
     "hub_stack_entry_node": "node1",
 }
 HOSTS: dict[str, dict[str, t.Any]] = {
@@ -29,7 +33,9 @@ def stacks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stack]:
     inventory = {"all": {"hosts": HOSTS}}
     found = render(tmp_path_factory.mktemp("stack"), inventory, ["hub_stack"], shown, vars=GIVEN)
     return {
-        name: read_stack("swarmhub", each["compose"], each["secrets"], {"hub.json": "{}"}, "cluster")
+        name: read_stack(
+            "swarmhub", each["compose"], each["secrets"], {"hub.json": "{}", "skeleton.json": "[]"}, "cluster"
+        )
         for name, each in found.items()
     }
 
@@ -50,6 +56,48 @@ def test_the_proxy_is_published_on_one_manager_or_through_the_mesh(stacks: dict[
         assert hub["TaskTemplate"]["Placement"]["Constraints"] == ["node.role==manager"]
         for each in (proxy, hub):
             assert each["TaskTemplate"]["ContainerSpec"]["Sysctls"] == {"net.ipv4.tcp_keepalive_time": "600"}
+
+
+def test_a_b_what_the_proxy_falls_back_on_is_the_hub_where_it_listens(stacks: dict[str, Stack]) -> None:
+    for stack in stacks.values():
+        proxy, _ = services(stack)
+        listens = "http://hub:8081"
+        assert proxy["TaskTemplate"]["ContainerSpec"]["Args"] == [
+            f"--error-target={listens}/hub/error",
+            f"--default-target={listens}",
+        ]
+        assert (
+            yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["hub_stack_settings"]["hub_connect_url"] == listens
+        )
+
+
+def test_d_neither_is_ever_given_up(stacks: dict[str, Stack]) -> None:
+    for stack in stacks.values():
+        for service in services(stack):
+            policy = service["TaskTemplate"]["RestartPolicy"]
+            assert (policy["Condition"], policy.get("MaxAttempts", 0)) == ("any", 0)
+
+
+def test_e_the_proxys_api_is_on_a_network_without_notebooks(stacks: dict[str, Stack]) -> None:
+    for stack in stacks.values():
+        proxy, _ = services(stack)
+        assert "API_CIDR=10.11.0.0/24" in proxy["TaskTemplate"]["ContainerSpec"]["Env"]
+        assert stack.networks["swarmhub-api"].internal
+
+
+def test_i_a_hundred_notebooks_have_addresses_in_either_mode(stacks: dict[str, Stack]) -> None:
+    for stack in stacks.values():
+        (subnet,) = stack.networks["swarmhub"].subnets
+        assert ipaddress.ip_network(subnet).num_addresses >= 2 * 100 + 100
+
+
+def test_g_h_no_secret_is_in_the_services(stacks: dict[str, Stack]) -> None:
+    for stack in stacks.values():
+        proxy, hub = services(stack)
+        for service in (proxy, hub):
+            container = service["TaskTemplate"]["ContainerSpec"]
+            assert container["Secrets"]
+            assert not any("s3cret" in text for text in (*container.get("Env", []), *container.get("Args", [])))
 
 
 def test_the_hub_alone_is_on_its_nodes_own_network(stacks: dict[str, Stack]) -> None:

@@ -189,6 +189,9 @@ def test_what_is_required(name: str) -> None:
         ({"hub_port": "http"}, "hub_port"),
         ({"hub_start_timeout": 5}, "hub_start_timeout"),
         ({"hub_user_gpu_limit": -1}, "hub_user_gpu_limit"),
+        ({"hub_suffix_profiles": {"jetson": "jetson"}}, "hub_suffix_profiles.jetson"),
+        ({"hub_suffix_profiles": {"a-b": "gpu"}}, "hub_suffix_profiles.a-b"),
+        ({"hub_suffix_profiles": {"Jetson": "gpu"}}, "hub_suffix_profiles.Jetson"),
         ({"hub_group_gpu_limits": {"students": "two"}}, "hub_group_gpu_limits"),
         ({"hub_group_gpu_limits": {"students": True}}, "hub_group_gpu_limits"),
         ({"hub_group_gpu_limits": {"students": None}}, "hub_group_gpu_limits"),
@@ -225,6 +228,7 @@ def test_what_is_empty_anyhow_may_have_no_value_and_numbers_may_be_text() -> Non
     assert findings(**dict.fromkeys((*MAY_BE_UNSET, "nfs_host", "calculation_type"))) == []
     assert findings(swarm_network_mode="vip", hub_network_cidr="10.10.0.0/23", swarm_network_mtu="1450") == []
     assert findings(hub_queue_backfill="0", hub_group_gpu_limits={"students": "2"}, hub_gpu_max_age="600") == []
+    assert findings(hub_suffix_profiles={"jetson": "gpu"}) == []
 
 
 def test_a_network_with_host_bits_gets_a_suggestion() -> None:

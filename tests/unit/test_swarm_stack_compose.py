@@ -65,7 +65,7 @@ def container(service, **top):
     return one(service, **top)["TaskTemplate"]["ContainerSpec"]
 
 
-def test_a_stack_for_docker_stack_deploy_is_taken_as_it_is():
+def test_f_a_stack_for_docker_stack_deploy_is_taken_as_it_is():
     read = stack(yaml.safe_load(HUB_STACK))
     assert read.warnings == [
         "version: has no effect",

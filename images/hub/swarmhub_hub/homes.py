@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import tempfile
 import typing as t
 from pathlib import Path
 
+from swarmhub_hub import skeleton
 from swarmhub_hub.names import volume_name
 from swarmhub_hub.settings import NOTEBOOK_GID, NOTEBOOK_UID, Folder, Homes
 
@@ -39,7 +42,8 @@ def make_home(homes: Homes, directory: str, folders: t.Collection[Folder] = ()) 
     if home.is_symlink() or (home.exists() and not home.is_dir()):
         raise HomeError(f"{home} is not a directory: remove it")
     try:
-        home.mkdir(exist_ok=True)
+        if not home.exists():
+            _make_new(home)
         status = home.stat()
         if (status.st_uid, status.st_gid) != (NOTEBOOK_UID, NOTEBOOK_GID):
             os.chown(home, NOTEBOOK_UID, NOTEBOOK_GID)
@@ -52,6 +56,18 @@ def make_home(homes: Homes, directory: str, folders: t.Collection[Folder] = ()) 
     except OSError as error:
         what = f"{home}/{SHARED} cannot take the shared folders ({error.filename}: {error.strerror})"
         raise HomeError(f"{what}: move away what is there") from error
+
+
+def _make_new(home: Path) -> None:
+    """Make a home with the files of the skeleton; none is ever seen half filled."""
+    new = Path(tempfile.mkdtemp(prefix=".new-", dir=home.parent))  # no user's home begins with a dot
+    try:
+        skeleton.fill(new)
+        new.rename(home)
+    except OSError:
+        shutil.rmtree(new)
+        if not home.is_dir():  # else another start was faster
+            raise
 
 
 def _make_places(home: Path, wanted: t.Mapping[str, bool]) -> None:

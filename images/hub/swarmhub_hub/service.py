@@ -10,6 +10,9 @@ from swarmhub_hub.settings import Profile, Settings
 
 STOP_GRACE_SECONDS = 10
 SHARED_MEMORY = "/dev/shm"  # noqa: S108
+#: Engines give from a thousand to a billion open files, after their version: too few for datasets, or so many that
+#: programs which close them all hang. And a crash is not to fill the home with a core file.
+ULIMITS = [{"Name": "nofile", "Soft": 65536, "Hard": 524288}, {"Name": "core", "Soft": 0, "Hard": 0}]
 
 
 def service_arguments(
@@ -48,6 +51,7 @@ def service_arguments(
         "Labels": dict(labels),
         "Mounts": [*mounts, *_shared_memory(profile)],
         "Init": True,
+        "Ulimits": [dict(limit) for limit in ULIMITS],
         "StopGracePeriod": STOP_GRACE_SECONDS * 10**9,
         # With raw sockets a notebook could pose as another address on the overlay.
         "CapabilityDrop": ["CAP_NET_RAW"],
@@ -94,9 +98,11 @@ def _visible_cards(place: Place | None, kinds: t.Sequence[str]) -> dict[str, str
 
 
 def _shared_memory(profile: Profile) -> list[dict[str, t.Any]]:
-    if profile.shm_size is None:
+    """Return /dev/shm: 64 MB, the engine's own, are too few for PyTorch's loaders; what is in it counts as memory."""
+    size = profile.shm_size or (profile.mem_limit or 0) // 2
+    if not size:
         return []
-    return [{"Type": "tmpfs", "Target": SHARED_MEMORY, "TmpfsOptions": {"SizeBytes": profile.shm_size, "Mode": 0o1777}}]
+    return [{"Type": "tmpfs", "Target": SHARED_MEMORY, "TmpfsOptions": {"SizeBytes": size, "Mode": 0o1777}}]
 
 
 def _resources(profile: Profile, place: Place | None, pids: int) -> dict[str, t.Any]:

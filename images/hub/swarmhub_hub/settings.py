@@ -44,7 +44,7 @@ class Profile:
         image: image of the notebook.
         cpu_limit, cpu_guarantee: cores, None for no limit or reservation.
         mem_limit, mem_guarantee: bytes, None for no limit or reservation.
-        shm_size: bytes of /dev/shm, None for Docker's default of 64 MB.
+        shm_size: bytes of /dev/shm, None for half of mem_limit, or Docker's 64 MB where there is none.
         environment: more variables of the notebook.
         constraints, preferences, platforms: placement; ("node.labels.x==y",), (("spread", "node.labels.rack"),),
             (("x86_64", "linux"),).

@@ -74,8 +74,12 @@ def put_all(home: Path, project: int) -> None:
 
 
 def settle(directory: Path) -> dict[str, int]:
-    """Give each home in ``directory`` a project of its own where it has none; return all by name."""
-    homes = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False))
+    """Give each home in ``directory`` a project of its own where it has none; return all by name.
+
+    What begins with a dot is no home: archives of those who left, and homes that are being made.
+    """
+    entries = [entry for entry in os.scandir(directory) if not entry.name.startswith(".")]
+    homes = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
     projects: dict[str, int] = {}
     for name in homes:
         project = project_of(directory / name)

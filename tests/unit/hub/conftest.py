@@ -34,7 +34,7 @@ from swarmhub_hub.usage import Usage  # noqa: E402
 
 
 def empty_database(folder: Path | None = None) -> str:
-    """The URL of a database without tables: sqlite, in memory or in a folder, or on the server SWARMHUB_TEST_DATABASE."""
+    """The URL of an empty database: sqlite, in memory or in a folder, or on the server SWARMHUB_TEST_DATABASE."""
     server = os.environ.get("SWARMHUB_TEST_DATABASE")
     if not server:
         return f"sqlite:///{folder}/hub.sqlite" if folder else "sqlite:///:memory:"

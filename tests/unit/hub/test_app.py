@@ -260,7 +260,7 @@ def test_a_start_without_an_engine_fails_with_words(hub: RunningHub) -> None:
     assert "The swarm refused the notebook" in answer["message"]
 
 
-def test_a_proxy_that_forgot_its_routes_has_them_back_at_once(hub: RunningHub) -> None:
+def test_b_a_proxy_that_forgot_its_routes_has_them_back_at_once(hub: RunningHub) -> None:
     assert "/" in hub.proxy.routes
     hub.proxy.routes.clear()
     deadline = time.monotonic() + 5

@@ -9,6 +9,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from jupyterhub import orm
 from swarmhub_hub import database
 from swarmhub_hub.accounts import SwarmhubAuthenticator
@@ -32,7 +33,7 @@ def configured(settings: Settings, secrets: Path) -> t.Any:
     return config
 
 
-def test_notebooks_outlive_the_hub_and_waiting_locks_out_nobody(settings: Settings, secrets: Path) -> None:
+def test_v_notebooks_outlive_the_hub_and_waiting_locks_out_nobody(settings: Settings, secrets: Path) -> None:
     hub = configured(settings, secrets).JupyterHub
     assert (hub.cleanup_servers, hub.concurrent_spawn_limit, hub.allow_named_servers) == (False, 0, False)
 
@@ -46,6 +47,23 @@ def test_groups_that_open_a_profile_or_a_folder_or_have_a_limit_are_there_to_be_
     )
     groups = configured(settings, secrets).JupyterHub.load_groups
     assert list(groups) == ["gpu-users", "guests", "students", "vision"]
+
+
+def test_h_cookies_are_signed_by_a_secret_of_the_cluster_on_whatever_manager(settings: Settings, secrets: Path) -> None:
+    hub = configured(settings, secrets).JupyterHub
+    assert hub.cookie_secret == bytes.fromhex("ab" * 32)
+    assert "cookie_secret_file" not in hub
+
+
+def test_j_no_package_has_a_hole_that_is_known() -> None:
+    """CVE-2024-28233, CVE-2024-41942, CVE-2026-33709, CVE-2026-40864, CVE-2026-54338, GHSA-c4gm, GHSA-hfgr."""
+    lock = (ROOT / "images" / "hub" / "requirements.lock").read_text()
+    pins = dict(line.split("==") for line in lock.splitlines() if "==" in line and not line.lstrip().startswith("#"))
+    least = {"jupyterhub": (5, 5, 1), "dockerspawner": (13, 0, 0)}
+    assert {name: tuple(map(int, pins[name].split("."))) >= version for name, version in least.items()} == {
+        "jupyterhub": True,
+        "dockerspawner": True,
+    }
 
 
 @pytest.mark.parametrize(

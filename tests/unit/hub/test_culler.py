@@ -102,7 +102,7 @@ def told(spawner: SwarmhubSpawner) -> list[str]:
     return [each.text for each in spawner.announcements.shown_to(spawner.user)]
 
 
-def test_the_idle_and_the_old_are_stopped_and_told_why_until_they_start_again(
+def test_w_the_idle_and_the_old_are_stopped_and_told_why_until_they_start_again(
     limited: Places, engine: FakeDocker, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine.cards = {"gpu1": ("card",)}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import json
 import os
 import stat
 from pathlib import Path
 
 import pytest
+from swarmhub_hub import skeleton
 from swarmhub_hub.homes import HomeError, folders_of, make_home, mounts
 from swarmhub_hub.settings import Folder, Homes
 
@@ -31,11 +34,45 @@ def test_a_home_belongs_to_the_notebooks_user_whatever_the_umask(homes: Homes, t
 
 
 @root_only
-def test_a_home_of_the_seed_is_mended(homes: Homes, tmp_path: Path) -> None:
+def test_n_a_home_of_the_seed_is_mended(homes: Homes, tmp_path: Path) -> None:
     (tmp_path / "bob").mkdir(mode=766)
     make_home(homes, "bob")
     status = (tmp_path / "bob").stat()
     assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (1000, 0o750)
+
+
+@root_only
+def test_a_new_home_begins_with_the_skeleton_and_an_old_one_stays(
+    homes: Homes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [
+        {"path": "README.md", "executable": False, "content": base64.b64encode(b"hello").decode()},
+        {"path": "bin/deep/run", "executable": True, "content": base64.b64encode(b"#!/bin/sh").decode()},
+    ]
+    config = tmp_path / "skeleton.json"
+    config.write_text(json.dumps(files))
+    monkeypatch.setattr(skeleton, "SKELETON", config)
+    (tmp_path / "old").mkdir()
+    for name in ("old", "new"):
+        make_home(homes, name)
+    assert list((tmp_path / "old").iterdir()) == []
+    assert (tmp_path / "new" / "README.md").read_text() == "hello"
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "new").rglob("*")}
+    assert modes == {"README.md": 0o644, "bin": 0o755, "deep": 0o755, "run": 0o755}
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in (tmp_path / "new").rglob("*")} == {(1000, 100)}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old", "skeleton.json"]
+
+
+def test_a_skeleton_that_cannot_be_written_leaves_no_home(
+    homes: Homes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(skeleton, "fill", full)
+    with pytest.raises(HomeError, match="No space left"):
+        make_home(homes, "alice")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_link_is_not_followed(homes: Homes, tmp_path: Path) -> None:
@@ -110,6 +147,10 @@ def test_a_users_own_link_or_file_in_the_way_is_told_and_never_followed(
         make_home(shared(homes), "alice", [DATA])
     assert list(elsewhere.iterdir()) == []
     assert elsewhere.stat().st_uid == os.geteuid()
+
+
+def test_s_the_whole_home_is_kept(homes: Homes) -> None:
+    assert mounts(homes, "alice", "alice")[0]["Target"] == "/home/jovyan"
 
 
 def test_bind_is_a_bind_of_each_directory(homes: Homes) -> None:

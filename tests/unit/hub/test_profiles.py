@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from swarmhub_hub.profiles import ProfileError, allowed_profiles, choose_profile, profile_form
-from swarmhub_hub.settings import Settings
+from swarmhub_hub.settings import Settings, SettingsError, Signup, check_settings
 
 
 def test_groups_decide_and_an_administrator_has_all(settings: Settings) -> None:
@@ -14,6 +16,25 @@ def test_groups_decide_and_an_administrator_has_all(settings: Settings) -> None:
     assert slugs(set(), False) == ["cpu"]
     assert slugs({"gpu-users"}, False) == ["cpu", "gpu"]
     assert slugs(set(), True) == ["cpu", "gpu"]
+
+
+def test_a_suffix_chooses_for_who_has_one_and_for_nobody_else(settings: Settings) -> None:
+    settings = dataclasses.replace(settings, suffix_profiles={"jetson": "gpu"})
+
+    def slugs(user: str, *groups: str) -> list[str]:
+        return [profile.slug for profile in allowed_profiles(settings, user, groups, admin=False)]
+
+    assert slugs("alice-jetson") == ["gpu"]
+    assert (slugs("alice"), slugs("jetson"), slugs("alice", "gpu-users")) == (["cpu"], ["cpu"], ["cpu", "gpu"])
+
+
+def test_q_no_suffix_brings_cards_where_people_approve_themselves(settings: Settings) -> None:
+    settings = dataclasses.replace(settings, suffix_profiles={"jetson": "gpu"}, signup=Signup(open=True))
+    with pytest.raises(SettingsError, match=r"suffix_profiles\.jetson: gives cards to whoever signs up as NAME-jetson"):
+        check_settings(settings)
+    everybodys = dataclasses.replace(settings.profiles[1], groups=())
+    check_settings(dataclasses.replace(settings, profiles=(settings.profiles[0], everybodys)))
+    check_settings(dataclasses.replace(settings, suffix_profiles={"small": "cpu"}))
 
 
 def test_the_default_is_taken_unless_another_is_asked_for(settings: Settings) -> None:

@@ -82,7 +82,9 @@ def test_limits_reservations_and_shared_memory(settings: Settings) -> None:
     }
     limited = build(dataclasses.replace(settings, pids_limit=4096), settings.profiles[1])["task_template"]
     assert limited["Resources"]["Limits"] == {"Pids": 4096}
-    assert cpu["ContainerSpec"]["Mounts"] == [{"Type": "bind"}]
+    assert cpu["ContainerSpec"]["Mounts"][1]["TmpfsOptions"]["SizeBytes"] == 2**30, "half of its memory"
+    unlimited = build(settings, dataclasses.replace(settings.profiles[0], mem_limit=None))["task_template"]
+    assert unlimited["ContainerSpec"]["Mounts"] == [{"Type": "bind"}]
     assert gpu["ContainerSpec"]["Mounts"][1] == {
         "Type": "tmpfs",
         "Target": "/dev/shm",  # noqa: S108
@@ -96,6 +98,7 @@ def test_what_every_notebook_has(settings: Settings) -> None:
     assert container["CapabilityDrop"] == ["CAP_NET_RAW"]
     assert "CapabilityAdd" not in container
     assert container["Init"] is True
+    assert {each["Name"]: each["Hard"] for each in container["Ulimits"]} == {"nofile": 524288, "core": 0}
     assert container["StopGracePeriod"] == 10 * 10**9
     assert service["task_template"]["RestartPolicy"] == {"Condition": "none"}
     assert service["task_template"]["Networks"] == [{"Target": "swarmhub"}]

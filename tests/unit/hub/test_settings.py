@@ -50,6 +50,7 @@ def test_notebooks_with_cards_live_as_long_as_others_unless_it_is_said(raw: dict
         (("group_server_limits",), {"a": None}, "group_server_limits.a: is None; write a whole number"),
         (("group_gpu_limits",), 2, "group_gpu_limits: is int; write a mapping"),
         (("profiles", 1, "gpu_shared"), True, "profiles[1].gpu_shared: is true, but gpus asks for cards of its own"),
+        (("suffix_profiles",), {"jetson": "tpu"}, "suffix_profiles.jetson: is 'tpu', but there is no such profile"),
         (("admin_users",), [], "admin_users: is empty"),
         (("admin_users",), "admin", "admin_users: is 'admin'; write a list"),
         (("homes", "driver"), "cifs", "homes.driver: is 'cifs'"),

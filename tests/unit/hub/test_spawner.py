@@ -33,6 +33,23 @@ def test_a_start_through_all_states(places: Places, engine: FakeDocker) -> None:
     assert asyncio.run(spawner.poll()) is None
 
 
+def test_r_no_image_is_pulled_on_the_manager(
+    places: Places, engine: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its node does, as any task's; JupyterHub's own way would hold everybody up."""
+    pulled: list[str] = []
+    monkeypatch.setattr(engine, "pull", lambda *image: pulled.append(image), raising=False)
+    spawner = places.spawner()
+    spawner.pull_policy = "always"
+    start(spawner)
+    assert (pulled, len(engine.created)) == ([], 1)
+
+
+def test_j_nobody_chooses_an_image_that_no_profile_has(places: Places, engine: FakeDocker) -> None:
+    start(places.spawner(), image="evil:1")
+    assert engine.created[0]["task_template"]["ContainerSpec"]["Image"] == "notebook:1"
+
+
 def test_the_service_carries_no_token_but_its_own(places: Places, engine: FakeDocker) -> None:
     start(places.spawner())
     env = engine.created[0]["task_template"]["ContainerSpec"]["Env"]
@@ -42,7 +59,7 @@ def test_the_service_carries_no_token_but_its_own(places: Places, engine: FakeDo
 
 def test_the_home_is_there_before_the_service(places: Places, engine: FakeDocker, raw: dict[str, t.Any]) -> None:
     start(places.spawner("Bär"))
-    (mount,) = engine.created[0]["task_template"]["ContainerSpec"]["Mounts"]
+    mount = engine.created[0]["task_template"]["ContainerSpec"]["Mounts"][0]
     directory = mount["Source"].removeprefix("/srv/homes/")
     assert (spawner_module.home_name("Bär"), "/home/jovyan") == (directory, mount["Target"])
     assert places.settings.homes.mount == raw["homes"]["mount"]
@@ -62,7 +79,9 @@ def test_shared_folders_follow_the_groups_at_each_start(
     asyncio.run(spawner.stop())
     spawner.user.orm_user.groups = []
     start(spawner)
-    seen = [[each["Target"] for each in made["task_template"]["ContainerSpec"]["Mounts"]] for made in engine.created]
+    seen = [
+        [each["Target"] for each in made["task_template"]["ContainerSpec"]["Mounts"][:-1]] for made in engine.created
+    ]
     home = "/home/jovyan"
     assert seen == [[home, f"{home}/shared/all", f"{home}/shared/team"], [home, f"{home}/shared/all"]]
     assert [each.name for each in (Path(raw["homes"]["mount"]) / "alice/shared").iterdir()] == ["all"]
