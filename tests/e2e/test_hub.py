@@ -6,13 +6,32 @@ import re
 import time
 
 import pytest
+from ansible.module_utils.swarmhub.probe_kernel import Kernel
 from ansible.module_utils.swarmhub.probe_session import TokenSession
 from playwright.sync_api import Page, expect
 
-from .cards import CARDS, held_cards, timed_start
+from .cards import CARDS, held_cards, timed_start, where
 from .conftest import Lab, screenshot, sign_in
 
 ALL = sum(CARDS.values())
+# Threads until they are refused, 5000 at most, for a minute at most.
+BOMB = """
+import subprocess, sys
+code = '''
+import threading, time
+threading.stack_size(65536)
+made = 0
+try:
+    while made < 5000:
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+        made += 1
+except RuntimeError:
+    pass
+print(made, flush=True)
+time.sleep(60)
+'''
+bomb = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+"""
 PHONE = {"width": 390, "height": 844}
 LIVE = 20_000  # ms within which a page shows what has changed
 
@@ -138,7 +157,38 @@ def test_a_start_that_is_called_off_leaves_nothing(lab: Lab, seconds: float) -> 
         lab.remove_user(user)
 
 
-def test_a_notebooks_processes_are_counted(lab: Lab, notebook: TokenSession) -> None:
-    ((host, container),) = lab.containers(*lab.services(notebook.name))
+def test_what_runs_away_ends_at_its_limit_and_the_neighbour_answers(lab: Lab, notebook: TokenSession) -> None:
+    """Threads count as processes do, and take less of the lab's memory."""
+    host, _ = where(lab, notebook)
+    neighbour = lab.add_user("hub-neighbour")
+    try:
+        neighbour.start(lab.profile(cards=False), lab.ssh(host, "hostname").strip())
+        neighbour.wait_until_ready()
+        assert where(lab, neighbour)[0] == host
+        with Kernel(notebook, 60) as kernel, Kernel(neighbour, 60) as other:
+            kernel.run(BOMB)
+            made = int(kernel.run("print(bomb.stdout.readline())"))
+            begun = time.monotonic()
+            assert other.run("import os; print(os.system('true'))") == "0\n"
+            assert lab.ssh(host, "echo well") == "well\n"
+            seconds = time.monotonic() - begun
+            assert kernel.run("print(bomb.poll())") == "None\n", "the limit is still reached"
+            print(f"{made} threads; a neighbour's process and a sign-in on {host} took {seconds:.1f} s meanwhile")
+            kernel.run("bomb.kill(); bomb.wait()")
+        assert 3000 < made < 4096
+    finally:
+        lab.remove_user(neighbour)
+
+
+def test_what_every_notebook_is_given(lab: Lab, notebook: TokenSession) -> None:
+    look = """
+import resource, shutil
+print(resource.getrlimit(resource.RLIMIT_NOFILE), resource.getrlimit(resource.RLIMIT_CORE))
+print(shutil.disk_usage("/dev/shm").total)
+"""
+    with Kernel(notebook, 60) as kernel:
+        assert kernel.run(look) == f"(65536, 524288) (0, 0)\n{256 * 2**20}\n"
+    host, container = where(lab, notebook)
     (found,) = lab.inspect("container", container, host=host)
     assert found["HostConfig"]["PidsLimit"] == 4096
+    assert found["HostConfig"]["LogConfig"] == {"Type": "json-file", "Config": {"max-file": "3", "max-size": "10m"}}

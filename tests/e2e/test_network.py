@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import textwrap
 import typing as t
 
 import pytest
@@ -136,13 +137,18 @@ def test_the_proxys_api_answers_the_hub_alone(lab: Lab, notebook: TokenSession) 
     assert found[1] not in ("answers", "refused"), "there is no way to that network"
 
 
-def test_somebody_elses_server_answers_with_a_refusal(lab: Lab, notebook: TokenSession) -> None:
+def test_somebody_elses_server_answers_with_a_refusal_and_an_open_port_as_it_likes(
+    lab: Lab, notebook: TokenSession
+) -> None:
     other = lab.add_user("network-other")
     try:
         timed_start(other, lab.profile(cards=False))
         assert other.request("GET", f"{other.server_path}api/contents").status_code == 200
         name = lab.inspect("service", *lab.services(other.name))[0]["Spec"]["Name"]
-        with Kernel(notebook, 60) as kernel:
+        with Kernel(notebook, 60) as kernel, Kernel(other, 60) as unguarded:
+            unguarded.run(f"import threading\ndef serve():{textwrap.indent(ENGINE, '    ')}")
+            unguarded.run("threading.Thread(target=serve, daemon=True).start()")
+            assert set(json.loads(kernel.run(code([("engine", name, 2375)]))).values()) == {"answers"}
             assert kernel.run(NEIGHBOUR % (name, other.name)).split() == ["403"] * 6
     finally:
         lab.remove_user(other)

@@ -1,0 +1,88 @@
+#!/usr/bin/python
+"""Ansible module: an account that a JupyterHub is to forget; the logic is in module_utils/swarmhub/account.py."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: hub_account
+short_description: Take an account out of a JupyterHub, with its server and its tokens
+description:
+  - Stops the server, and waits until it is gone; then removes the account. The home stays.
+  - Runs on the controller, with the Python library C(httpx).
+options:
+  url:
+    description: The hub's public address, with a path if the hub has one.
+    type: str
+    required: true
+  api_token:
+    description: A token with the scopes C(admin:users) and C(admin:servers).
+    type: str
+    required: true
+  name:
+    description: Name of the account.
+    type: str
+    required: true
+  stop_timeout:
+    description: Seconds that the server may take to end.
+    type: float
+    default: 60
+attributes:
+  check_mode:
+    description: Predicts the real run and changes nothing.
+    support: full
+  diff_mode:
+    description: There is nothing to show.
+    support: none
+  idempotent:
+    description: The second run changes nothing.
+    support: full
+author: swarmhub contributors
+"""
+
+EXAMPLES = r"""
+- name: Forget somebody who has left
+  hub_account:
+    url: http://192.0.2.10:8000
+    api_token: "{{ lookup('ansible.builtin.file', inventory_dir + '/secrets/api_token') }}"
+    name: alice
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+exists:
+  description: Whether there is, or was, such an account.
+  returned: success
+  type: bool
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.swarmhub.account import remove
+from ansible.module_utils.swarmhub.probe_session import HTTPX_ERROR, HubError, TokenSession, tls_context
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "url": {"type": "str", "required": True},
+            "api_token": {"type": "str", "required": True, "no_log": True},
+            "name": {"type": "str", "required": True},
+            "stop_timeout": {"type": "float", "default": 60},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    if HTTPX_ERROR:
+        module.fail_json(msg=f"the Python library httpx is missing on this machine: {HTTPX_ERROR}")
+    timeouts = {"start_timeout": given["stop_timeout"], "request_timeout": 60}
+    tls = tls_context(None, validate=True)
+    try:
+        session = TokenSession(given["url"], given["name"], given["api_token"], tls=tls, **timeouts)
+        result = remove(session, check_mode=module.check_mode)
+    except HubError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
