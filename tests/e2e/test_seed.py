@@ -1,7 +1,7 @@
 """The seed's stack file as it was published, deployed by Docker itself beside the lab's hub, with our images in it.
 
-Changed in it: images, addresses, ports that are taken, and what this lab cannot have (its container hosts mount no NFS:
-homes are volumes of a node). Its one network, with the proxy's API on it, is the seed's choice: no row of
+Changed in it: images, addresses, and what this lab's container hosts cannot have (they mount no NFS, so homes are volumes
+of a node; and have no IPVS, so the proxy is dnsrr as well). Its one network, with the proxy's API on it, is the seed's choice: no row of
 test_network.py is for this mode.
 """
 
@@ -40,6 +40,7 @@ services:
             - "--error-target"
             - "http://jupyterhub/hub/error"
         deploy:
+            endpoint_mode: dnsrr
             mode: global
             placement:
                 constraints:
@@ -126,6 +127,11 @@ version=$(ls /etc/postgresql)
 """
 REMOVE_VOLUMES = "docker volume ls -q | grep -E '^(seed_|jupyterhub-user-seed-)' | xargs -r docker volume rm"
 HOME = "/home/jovyan/work/persistence"
+# Docker makes a local volume root's where the image has no such directory, under the seed's hub as under ours.
+PREPARE = """
+volume=$(docker volume create jupyterhub-user-seed-2dbob-2djetson)
+chown 1000:100 "$(docker volume inspect --format '{{.Mountpoint}}' "$volume")"
+"""
 # The seed's one network: only the token is in the way of the proxy's API.
 API = """
 import urllib.error, urllib.request
@@ -214,6 +220,8 @@ def test_the_seeds_stack_file_brings_a_hub_that_keeps_its_promises(lab: Lab, hub
     admin.request("GET", f"hub/authorize/{bob.name}")
     assert bob.sign_in()
 
+    for worker in lab.inventory["gpu_workers"]["hosts"]:
+        lab.ssh(worker, PREPARE)
     start(bob)
     cards = held_cards(lab, bob)
     assert (len(cards), seen_cards(lab, bob)) == (1, cards)

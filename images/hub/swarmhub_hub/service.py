@@ -10,9 +10,8 @@ from swarmhub_hub.settings import Profile, Settings
 
 STOP_GRACE_SECONDS = 10
 SHARED_MEMORY = "/dev/shm"  # noqa: S108
-#: Engines give from a thousand to a billion open files, after their version: too few for datasets, or so many that
-#: programs which close them all hang. And a crash is not to fill the home with a core file.
-ULIMITS = [{"Name": "nofile", "Soft": 65536, "Hard": 524288}, {"Name": "core", "Soft": 0, "Hard": 0}]
+#: A crash is not to fill the home with a core file. Open files are as the engine has them: it may not be able to give more.
+ULIMITS = [{"Name": "core", "Soft": 0, "Hard": 0}]
 
 
 def service_arguments(
