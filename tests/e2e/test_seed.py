@@ -1,8 +1,8 @@
 """The seed's stack file as it was published, deployed by Docker itself beside the lab's hub, with our images in it.
 
-Changed in it: images, addresses, and what this lab's container hosts cannot have (they mount no NFS, so homes are volumes
-of a node; and have no IPVS, so the proxy is dnsrr as well). Its one network, with the proxy's API on it, is the seed's choice: no row of
-test_network.py is for this mode.
+Changed in it: images, addresses, and what this lab's container hosts cannot have (they mount no NFS, so homes are
+volumes of a node; and have no IPVS, so the proxy is dnsrr as well). Its one network, with the proxy's API on it, is the
+seed's choice: no row of test_network.py is for this mode.
 """
 
 from __future__ import annotations

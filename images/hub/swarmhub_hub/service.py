@@ -10,7 +10,7 @@ from swarmhub_hub.settings import Profile, Settings
 
 STOP_GRACE_SECONDS = 10
 SHARED_MEMORY = "/dev/shm"  # noqa: S108
-#: A crash is not to fill the home with a core file. Open files are as the engine has them: it may not be able to give more.
+#: A crash is not to fill the home with a core file. Open files are as the engine has them: it may have no more to give.
 ULIMITS = [{"Name": "core", "Soft": 0, "Hard": 0}]
 
 
