@@ -30,7 +30,7 @@ except RuntimeError:
 print(made, flush=True)
 time.sleep(60)
 '''
-bomb = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+bomb = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 """
 PHONE = {"width": 390, "height": 844}
 LIVE = 20_000  # ms within which a page shows what has changed
