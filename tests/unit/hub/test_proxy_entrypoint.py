@@ -49,9 +49,9 @@ def test_the_api_listens_on_our_address_in_the_network(run: t.Callable[..., t.An
         "--port=8000",
         f"--api-ip={address}",
         "--api-port=8001",
+        "--log-level=warn",
         f"--metrics-ip={address}",
         "--metrics-port=8002",
-        "--log-level=warn",
         "--default-target=http://hub:8081",
     ]
 
