@@ -192,3 +192,12 @@ print(shutil.disk_usage("/dev/shm").total)
     (found,) = lab.inspect("container", container, host=host)
     assert found["HostConfig"]["PidsLimit"] == 4096
     assert found["HostConfig"]["LogConfig"] == {"Type": "json-file", "Config": {"max-file": "3", "max-size": "10m"}}
+
+
+@pytest.mark.parametrize("path", ["lab", "api/status", "no-such-page"])
+def test_a_notebooks_answers_have_the_security_headers(lab: Lab, notebook: TokenSession, path: str) -> None:
+    token = {"Authorization": f"token {lab.api_token}"}
+    headers = notebook.http.get(f"{lab.access['url'].rstrip('/')}/{notebook.server_path}{path}", headers=token).headers
+    assert headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+    assert (headers["X-Content-Type-Options"], headers["Referrer-Policy"]) == ("nosniff", "same-origin")
+    assert headers["X-JupyterHub-Version"]

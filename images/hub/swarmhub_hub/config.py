@@ -28,6 +28,9 @@ SERVICE_SCOPES = [
 ]
 #: What the holder of the secret metrics_token may do.
 METRICS_SCOPES = ["read:metrics"]
+#: What the answers carry besides JupyterHub's own (its version, and that no page goes into a frame). Notebooks get the same
+#: by notebook_files/jupyter_config.json; Strict-Transport-Security is said by who speaks TLS, the role `front`.
+SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"}
 
 
 def configure(c: t.Any, settings: Settings | None = None, secrets_dir: Path | None = None) -> None:
@@ -68,6 +71,7 @@ def _hub(c: t.Any, settings: Settings, secrets_dir: Path | None) -> None:
     c.JupyterHub.init_spawners_timeout = 30
     c.JupyterHub.last_activity_interval = 60
     c.JupyterHub.allow_named_servers = False
+    c.JupyterHub.tornado_settings = {"headers": SECURITY_HEADERS}
     c.JupyterHub.template_paths = [str(Path(__file__).parent / "templates")]
     # Who waits for a card counts as a pending start: the limit would lock out everybody else. See the spawner's slots.
     c.JupyterHub.concurrent_spawn_limit = 0

@@ -38,8 +38,8 @@ class Row(_Base):
     task_id: Mapped[str] = mapped_column(sa.Unicode(64), primary_key=True)
     user_name: Mapped[str] = mapped_column(sa.Unicode(255))
     cards: Mapped[int]
-    since: Mapped[float]
-    until: Mapped[float]
+    since: Mapped[float] = mapped_column(sa.Double())  # MySQL's FLOAT would be minutes off
+    until: Mapped[float] = mapped_column(sa.Double())
 
 
 class Usage:

@@ -269,6 +269,17 @@ def test_b_a_proxy_that_forgot_its_routes_has_them_back_at_once(hub: RunningHub)
         time.sleep(0.1)
 
 
+@pytest.mark.parametrize("path", ["login", "api/", "no-such-page"])
+def test_every_answer_has_the_security_headers(hub: RunningHub, path: str) -> None:
+    try:
+        headers = Browser().open(f"{hub.url}/{path}", timeout=10).headers
+    except urllib.error.HTTPError as error:
+        headers = error.headers
+    assert headers["Content-Security-Policy"].startswith("frame-ancestors 'none'")
+    assert (headers["X-Content-Type-Options"], headers["Referrer-Policy"]) == ("nosniff", "same-origin")
+    assert headers["X-JupyterHub-Version"]
+
+
 def test_no_secret_is_in_the_log(hub: RunningHub) -> None:
     log = hub.log.read_text()
     assert "JupyterHub is now running" in log
