@@ -34,6 +34,7 @@ from ansible.module_utils.swarmhub import (  # noqa: E402 - found by way of the 
     profiles,
     secrets,
     seed_strings,
+    sign_in,
     skeleton,
     waits,
 )
@@ -217,6 +218,7 @@ class FilterModule:
             "swarmhub_seed": cluster.seed_manager,
             "swarmhub_seed_strings": seed_strings.seed_strings,
             "swarmhub_sentences": differences.sentences,
+            "swarmhub_sign_in": sign_in.hub_settings,
             "swarmhub_silent": silent,
             "swarmhub_states": states,
             "swarmhub_swarm_resource": card_kinds.swarm_resource,

@@ -27,6 +27,10 @@ class HubError(Exception):
     """The hub, or a server behind it, did not do what it was asked; the text holds its own words."""
 
 
+class NotFound(HubError):
+    """The hub knows nothing of that."""
+
+
 class Page(HTMLParser):
     """What a hub page says to a person: its forms' fields, and its error texts."""
 
@@ -166,7 +170,8 @@ class Session:
         except httpx.HTTPError as error:
             raise HubError(f"{method} {url}: {str(error) or type(error).__name__}") from error
         if response.status_code >= 400:
-            raise HubError(f"{method} {url.partition('?')[0]}: {words_of(response)}")
+            kind = NotFound if response.status_code == 404 else HubError
+            raise kind(f"{method} {url.partition('?')[0]}: {words_of(response)}")
         return response
 
     def server(self) -> dict[str, t.Any] | None:
@@ -269,13 +274,31 @@ class TokenSession(Session):
     """By API token, as a script would: any account, and, for an administrator's token, any node."""
 
     def __init__(self, url: str, name: str, token: str, **options: t.Any) -> None:
-        """See :class:`Session`; ``token`` needs the scopes ``servers``, ``read:users`` and ``access:servers``."""
+        """See :class:`Session`; ``token`` needs the scopes ``servers``, ``read:users`` and ``access:servers``.
+
+        For an account that is not there yet, ``admin:users`` as well.
+        """
         super().__init__(url, name, **options)
         self._token = token
 
     def sign_in(self) -> str:
-        """Ask the hub whether it knows the token and the account."""
-        self.request("GET", self.api_path)
+        """Ask the hub whether it knows the token and the account, which is made where it is missing.
+
+        Raises:
+            HubError: it does not, or people find no sign-in page.
+        """
+        try:
+            # A client of its own: there the token is nobody's.
+            with httpx.Client(timeout=self.http.timeout, verify=self.tls) as client:
+                door = client.get(urljoin(self.url, "hub/login"))
+        except httpx.HTTPError as error:
+            raise HubError(f"the sign-in page: {str(error) or type(error).__name__}") from error
+        if door.status_code >= 400:
+            raise HubError(f"the sign-in page: {words_of(door)}")
+        try:
+            self.request("GET", self.api_path)
+        except NotFound:
+            self.request("POST", self.api_path)
         return "by API token"
 
     def _ask(self, options: dict[str, str]) -> None:

@@ -99,7 +99,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         hub, path = self.server, urlsplit(self.path).path
         if path == "/hub/login":
-            self.answer(LOGIN)
+            self.answer(LOGIN, 500 if "has no door" in hub.faults else 200)
         elif path == "/hub/api/user":
             token = self.headers.get("Authorization", "").removeprefix("token ")
             known = token in hub.tokens or "signed=in" in self.headers.get("Cookie", "")
@@ -111,6 +111,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer("", 302, {"Location": "/hub/spawn-pending"})
         elif path == "/hub/spawn":
             self.answer(SPAWN)
+        elif path == f"/hub/api/users/{USER}" and "has no account" in hub.faults:
+            self.answer({"message": "Not Found"}, 404)
         elif path == f"/hub/api/users/{USER}":
             options = {"profile": hub.server["profile"]} if hub.server else {}
             model = {"ready": True, "pending": None, "user_options": options}
@@ -132,6 +134,9 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(LOGIN + '<p class="login_error">Invalid username<br> or password.</p><p>Sign up</p>')
         elif not self.allowed():
             self.answer({"message": "who are you?"}, 403)
+        elif path == f"/hub/api/users/{USER}":
+            self.server.faults.discard("has no account")
+            self.answer({"name": USER}, 201)
         elif path == "/hub/spawn":
             self.server.start(parse_qs(body)["profile"][0])
             self.answer("", 302, {"Location": "/hub/spawn-pending"})

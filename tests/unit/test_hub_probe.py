@@ -51,6 +51,16 @@ def test_every_step_passes_and_nothing_stays(hub: Hub, by: str, tmp_path: Path) 
     assert (hub.server, hub.stops, list(tmp_path.iterdir())) == (None, 4, [])
 
 
+def test_a_token_makes_the_account_where_it_is_missing(hub: Hub) -> None:
+    hub.faults.add("has no account")
+    assert probe(hub, CPU, by="token").failures() == ""
+
+
+def test_a_token_is_no_excuse_for_a_sign_in_page_that_is_broken(hub: Hub) -> None:
+    hub.faults.add("has no door")
+    assert probe(hub, CPU, by="token").failures().startswith("sign in: the sign-in page: 500")
+
+
 @pytest.mark.parametrize(
     ("fault", "step", "words"),
     [

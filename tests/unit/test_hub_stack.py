@@ -16,12 +16,18 @@ ROLE = Path(__file__).parents[2] / "roles" / "hub_stack"
 GIVEN = {
     "hub_stack_images": {"hub": "hub:1", "proxy": "proxy:1", "notebook": "notebook:1"},
     "hub_stack_homes": {"driver": "bind", "path": "/homes"},
-    "hub_stack_secrets": {"proxy_token": "s3cret"},
+    "hub_stack_secrets": {
+        "proxy_token": "s3cret",
+        "admin_password": "s3cret-a",
+        "ldap_search_password": "s3cret-l",
+        "oauth_client_secret": "s3cret-o",
+    },
     "hub_stack_entry_node": "node1",
 }
 HOSTS: dict[str, dict[str, t.Any]] = {
     "plain": {},
     "vip": {"hub_stack_network_mode": "vip"},
+    "directory": {"hub_stack_sign_in": {"authenticator": "ldap", "ldap": {}}},
     "encrypted": {"hub_stack_encrypted": True, "hub_stack_mtu": 1450},
 }
 
@@ -116,3 +122,9 @@ def test_both_overlays_are_encrypted_and_made_for_the_sites_packets(stacks: dict
             assert overlay
             assert (overlay.driver, overlay.driver_opts) == ("overlay", options)
             assert "swarm_network_encrypted and swarm_network_mtu back" in overlay.cure
+
+
+def test_the_hub_has_the_secrets_of_its_authenticator_and_of_no_other(stacks: dict[str, Stack]) -> None:
+    for name, secrets in (("plain", ["admin_password"]), ("directory", ["ldap_search_password"])):
+        given = services(stacks[name])[1]["TaskTemplate"]["ContainerSpec"]["Secrets"]
+        assert sorted(each["File"]["Name"] for each in given) == sorted(["proxy_token", "registry_config", *secrets])

@@ -24,6 +24,7 @@ SHOWN = {
     "waits": "{{ node_compared.waits }}",
     "held": "{{ gpu_held_packages }}",
     "numbers": "{{ [" + ", ".join(name.replace("hub_", "hub_stack_", 1) for name in (*NUMBERS, *BY_GROUP)) + "] }}",
+    "sign_in": "{{ hub_stack_sign_in }}",
     "nfs_client": "{{ nfs_client_owned }}",
     "nfs_server": "{{ nfs_server_owned }}",
     "homes": "{{ hub_stack_settings.homes }}",
@@ -78,6 +79,7 @@ HOSTS = {
     "locking": host([], {}, hub_homes_driver="nfs3"),
     "seed_like": host([], {}, hub_homes_driver="nfs3", hub_homes_nfs_options="rw,vers=3,nolock,soft"),
     "storing": host([], {}, hub_shared_folders=[{"name": "data", "read_only": True}]),
+    "directory": host([], {}, hub_authenticator="ldap", hub_ldap={"server_port": "636", "allow_all": "yes"}),
     "limited": host([], {}, hub_homes_quota="50G"),
     "pinned": host([A], {}, gpu_driver=True, gpu_driver_packages=["nvidia-driver=550.163.01-2"]),
 }
@@ -150,6 +152,12 @@ def test_the_hub_is_given_numbers_whatever_the_user_wrote(rendered: dict[str, t.
 
 def test_notebooks_with_cards_live_as_long_as_others_unless_it_is_said(rendered: dict[str, t.Any]) -> None:
     assert rendered["lasting"]["numbers"][:4] == [7200, 7200, 86400, 86400]
+
+
+def test_the_hub_is_told_one_authenticators_traits(rendered: dict[str, t.Any]) -> None:
+    assert rendered["bare"]["sign_in"] == {"authenticator": "native", "native": {}}
+    traits = {"server_port": 636, "allow_all": True}
+    assert rendered["directory"]["sign_in"] == {"authenticator": "ldap", "ldap": traits}
 
 
 def test_lists_without_a_value_are_empty(rendered: dict[str, t.Any]) -> None:

@@ -7,11 +7,10 @@ import os
 import typing as t
 from pathlib import Path
 
-from swarmhub_hub import seed
-from swarmhub_hub.accounts import SwarmhubAuthenticator
 from swarmhub_hub.database import engine_arguments, give_password
 from swarmhub_hub.secret_files import need_keys, need_secret, read_secret
-from swarmhub_hub.settings import PROBE_USER, Settings, load_settings
+from swarmhub_hub.settings import Settings, load_settings
+from swarmhub_hub.sign_in import sign_in
 from swarmhub_hub.spawner import TIMEOUT_MARGIN, SwarmhubSpawner
 
 #: What the holder of the secret api_token may do: an administrator's work, and looking into notebooks.
@@ -42,7 +41,7 @@ def configure(c: t.Any, settings: Settings | None = None, secrets_dir: Path | No
     settings = settings or load_settings()
     _hub(c, settings, secrets_dir)
     _proxy(c, settings, secrets_dir)
-    _sign_in(c, settings, secrets_dir)
+    sign_in(c, settings, secrets_dir)
     _services(c, secrets_dir)
     _notebooks(c, settings)
     for owner, traits in settings.traits.items():
@@ -83,43 +82,6 @@ def _proxy(c: t.Any, settings: Settings, secrets_dir: Path | None) -> None:
     c.ConfigurableHTTPProxy.should_start = False
     c.ConfigurableHTTPProxy.api_url = settings.proxy_api_url
     c.ConfigurableHTTPProxy.auth_token = seed_token or need_secret("proxy_token", secrets_dir)
-
-
-def _sign_in(c: t.Any, settings: Settings, secrets_dir: Path | None) -> None:
-    admin = settings.admin_users[0]
-    password = read_secret("admin_password", secrets_dir)
-    if settings.cookie_secret_file and not password:
-        path = Path(settings.cookie_secret_file).with_name("admin_password")
-        password = seed.first_password(path)
-        logging.getLogger(__name__).warning("%s's first password is in %s of this container", admin, path)
-    passwords = {
-        admin: password,
-        PROBE_USER: read_secret("probe_password", secrets_dir),
-    }
-    if not passwords[admin]:
-        logging.getLogger(__name__).warning(
-            "There is no secret admin_password: %s can sign in only with an account that exists already",
-            admin,
-        )
-    c.JupyterHub.authenticator_class = SwarmhubAuthenticator
-    auth = c.SwarmhubAuthenticator
-    auth.accounts = {name: password for name, password in passwords.items() if password}
-    auth.kept_in_step = {PROBE_USER}
-    auth.approved_suffixes = set(settings.suffix_profiles)
-    auth.admin_users = set(settings.admin_users)
-    # Who may sign in is decided by an account's approval.
-    auth.allow_all = True
-    auth.allowed_users = set(auth.accounts)
-    auth.enable_signup = settings.signup.enabled
-    auth.open_signup = settings.signup.open
-    auth.minimum_password_length = settings.signup.minimum_password_length
-    auth.check_common_password = settings.signup.check_common_password
-    auth.allowed_failed_logins = settings.signup.allowed_failed_logins
-    auth.seconds_before_next_try = settings.signup.seconds_before_next_try
-    named = [each.groups for each in settings.profiles] + [each.groups for each in settings.homes.shared_folders]
-    limited = (settings.group_gpu_limits, settings.group_gpu_hours, settings.group_server_limits)
-    groups = set().union(*named, *limited)
-    c.JupyterHub.load_groups = {group: {"users": []} for group in sorted(groups)}
 
 
 def _services(c: t.Any, secrets_dir: Path | None) -> None:

@@ -13,6 +13,8 @@ import re
 import typing as t
 from pathlib import Path
 
+from swarmhub_hub import sign_in_traits
+
 CONFIG_FILE = Path("/etc/swarmhub/hub.json")
 PROBE_USER = "swarmhub-probe"
 NAME_PREFIX = "swarmhub-nb"
@@ -121,7 +123,7 @@ class Homes:
 
 @dataclasses.dataclass(frozen=True)
 class Signup:
-    """NativeAuthenticator's rules; the defaults are the seed's."""
+    """NativeAuthenticator's rules; the defaults are the seed's. In hub.json they are `native`, in its traits' words."""
 
     enabled: bool = True
     open: bool = False
@@ -161,6 +163,9 @@ class Settings:
         metrics_users: whether metrics name the people who hold cards.
         proxy_metrics_url: where the hub reads the proxy's metrics, "" for nowhere.
         suffix_profiles: suffix of a user's name → slug of the one profile that alice-SUFFIX has, whatever its groups.
+        authenticator: "native", "oauth" or "ldap".
+        signup: see there; of native.
+        authenticator_traits: of oauth or ldap, as `sign_in_traits` has them.
 
         traits: seed only: more of JupyterHub's own configuration, by class and name.
         warnings: seed only: what the log says at the start of variables that have no meaning here.
@@ -193,11 +198,13 @@ class Settings:
     metrics_users: bool = False
     proxy_metrics_url: str = ""
     suffix_profiles: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    authenticator: str = "native"
+    signup: Signup = dataclasses.field(default_factory=Signup)
+    authenticator_traits: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
 
     hub_port: int = 8081
     command: tuple[str, ...] = ("jupyterhub-singleuser",)
     notebook_dir: str = ""
-    signup: Signup = dataclasses.field(default_factory=Signup)
     poll_interval: int = 30
     cookie_secret_file: str = ""
     traits: t.Mapping[str, t.Mapping[str, t.Any]] = dataclasses.field(default_factory=dict)
@@ -233,6 +240,8 @@ def parse_settings(data: t.Any) -> Settings:
     top = _Keys(data, "")
     image = top.text("notebook_image")
     profiles = tuple(_profile(_Keys(item, f"profiles[{n}]."), image) for n, item in enumerate(top.items("profiles")))
+    authenticator = top.choice("authenticator", ("native", "oauth", "ldap"), "native")
+    block = _Keys(top.take(authenticator, {}), f"{authenticator}.")
     settings = Settings(
         cluster_name=top.text("cluster_name"),
         network=top.text("network"),
@@ -261,6 +270,9 @@ def parse_settings(data: t.Any) -> Settings:
         metrics_users=top.flag("metrics_users", False),
         proxy_metrics_url=top.text("proxy_metrics_url", ""),
         suffix_profiles=_suffixes(_Keys(top.take("suffix_profiles", {}), "suffix_profiles.")),
+        authenticator=authenticator,
+        signup=_signup(block) if authenticator == "native" else Signup(),
+        authenticator_traits=_traits(block, authenticator) if authenticator != "native" else {},
     )
     top.finish()
     return check_settings(settings)
@@ -383,8 +395,8 @@ class _Keys:
     def names(self) -> list[str]:
         return list(self._left)
 
-    def choice(self, key: str, allowed: tuple[str, ...]) -> str:
-        value = self.text(key)
+    def choice(self, key: str, allowed: tuple[str, ...], *default: str) -> str:
+        value = self.text(key, *default)
         if value not in allowed:
             raise SettingsError(f"{self._where}{key}: is {value!r}; write one of {', '.join(allowed)}")
         return value
@@ -438,6 +450,35 @@ def _profile(keys: _Keys, notebook_image: str) -> Profile:
     override.finish()
     keys.finish()
     return profile
+
+
+def _signup(keys: _Keys) -> Signup:
+    usual = Signup()
+    signup = Signup(
+        enabled=keys.flag("enable_signup", usual.enabled),
+        open=keys.flag("open_signup", usual.open),
+        minimum_password_length=keys.whole("minimum_password_length", usual.minimum_password_length),
+        check_common_password=keys.flag("check_common_password", usual.check_common_password),
+        allowed_failed_logins=keys.whole("allowed_failed_logins", usual.allowed_failed_logins),
+        seconds_before_next_try=keys.whole("seconds_before_next_try", usual.seconds_before_next_try),
+    )
+    keys.finish()
+    return signup
+
+
+def _traits(keys: _Keys, authenticator: str) -> dict[str, t.Any]:
+    read: dict[str, t.Callable[[str], t.Any]] = {
+        "text": keys.text,
+        "texts": keys.texts,
+        "flag": lambda name: keys.flag(name, False),
+        "whole": lambda name: keys.whole(name, 0),
+    }
+    given = set(keys.names())
+    traits = {name: read[kind](name) for name, kind in sign_in_traits.TRAITS[authenticator].items() if name in given}
+    keys.finish()
+    if fault := sign_in_traits.fault(authenticator, traits):
+        raise SettingsError(f"{authenticator}.{fault}")
+    return traits
 
 
 def _by_group(top: _Keys, key: str) -> dict[str, int]:

@@ -120,3 +120,60 @@ def test_a_file_that_is_no_json(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(SettingsError, match="is not JSON"):
         load_settings(path, {})
+
+
+OAUTH = {
+    "client_id": "hub",
+    "authorize_url": "https://id/authorize",
+    "token_url": "https://id/token",
+    "userdata_url": "https://id/user",
+    "username_claim": "preferred_username",
+    "allow_all": True,
+}
+LDAP = {"server_address": "ldap", "bind_dn_template": "uid={username},dc=x", "allow_all": True}
+BLOCKS: dict[str, dict[str, t.Any]] = {"oauth": OAUTH, "ldap": LDAP, "native": {}}
+
+
+@pytest.mark.parametrize("authenticator", ["oauth", "ldap"])
+def test_an_authenticators_traits_are_kept_as_they_are_called(raw: dict[str, t.Any], authenticator: str) -> None:
+    traits = BLOCKS[authenticator]
+    found = parse_settings({**raw, "authenticator": authenticator, authenticator: traits})
+    assert (found.authenticator, found.authenticator_traits) == (authenticator, traits)
+
+
+def test_signing_up_is_described_in_natives_words(raw: dict[str, t.Any]) -> None:
+    raw["native"] = {"open_signup": True, "minimum_password_length": 12}
+    signup = parse_settings(raw).signup
+    assert (signup.enabled, signup.open, signup.minimum_password_length) == (True, True, 12)
+
+
+@pytest.mark.parametrize(
+    ("authenticator", "changed", "words"),
+    [
+        ("native", {"open_sign": True}, "native.open_sign: is no key"),
+        ("native", {"open_signup": "yes"}, "native.open_signup: is 'yes'; write true or false"),
+        ("oauth", {"client_id": None}, "oauth.client_id: is missing"),
+        ("oauth", {"client_secret": "x"}, "oauth.client_secret: is no key"),
+        ("oauth", {"allow_all": False}, "oauth.allowed_groups: is empty"),
+        ("oauth", {"allowed_groups": ["a"], "auth_state_groups_key": "g"}, "oauth.allowed_groups: keeps nobody out"),
+        ("oauth", {"admin_groups": ["a"]}, "oauth.admin_groups: needs auth_state_groups_key"),
+        ("oauth", {"scope": "openid"}, "oauth.scope: is 'openid'; write a list"),
+        ("ldap", {"server_port": "389"}, "ldap.server_port: is '389'; write a whole number"),
+        ("ldap", {"tls_strategy": "no"}, "ldap.tls_strategy: is 'no'; write one of before_bind"),
+        ("ldap", {"bind_dn_template": "uid=x"}, "ldap.bind_dn_template: has no {username}"),
+        ("ldap", {"bind_dn_template": None}, "ldap.bind_dn_template: is missing"),
+        ("ldap", {"user_attribute": "uid"}, "ldap.bind_dn_template: says who somebody is, and so do"),
+    ],
+)
+def test_what_is_wrong_with_signing_in_is_said_with_its_key(
+    raw: dict[str, t.Any], authenticator: str, changed: dict[str, t.Any], words: str
+) -> None:
+    block = {name: value for name, value in {**BLOCKS[authenticator], **changed}.items() if value is not None}
+    with pytest.raises(SettingsError) as caught:
+        parse_settings({**raw, "authenticator": authenticator, authenticator: block})
+    assert words in str(caught.value)
+
+
+def test_the_block_of_another_authenticator_is_no_key(raw: dict[str, t.Any]) -> None:
+    with pytest.raises(SettingsError, match="ldap: is no key"):
+        parse_settings({**raw, "ldap": LDAP})
