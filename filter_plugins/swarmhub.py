@@ -36,6 +36,7 @@ from ansible.module_utils.swarmhub import (  # noqa: E402 - found by way of the 
     seed_strings,
     sign_in,
     skeleton,
+    tls,
     waits,
 )
 from ansible.module_utils.swarmhub.host_state import FINGERPRINT_KEY, fingerprint  # noqa: E402
@@ -221,6 +222,7 @@ class FilterModule:
             "swarmhub_sign_in": sign_in.hub_settings,
             "swarmhub_silent": silent,
             "swarmhub_states": states,
+            "swarmhub_tls_url": tls.url,
             "swarmhub_swarm_resource": card_kinds.swarm_resource,
             "swarmhub_unproved": probe_nodes.unproved,
             "swarmhub_uuids": card_kinds.uuids,

@@ -18,6 +18,11 @@ options:
     description: A token with the scope C(admin:servers).
     type: str
     required: true
+  ca_paths:
+    description: PEM files of certificates to trust besides the controller's own.
+    type: list
+    elements: path
+    default: []
   name:
     description: By which the announcement is replaced and taken back.
     type: str
@@ -84,6 +89,7 @@ def main() -> None:
         argument_spec={
             "url": {"type": "str", "required": True},
             "api_token": {"type": "str", "required": True, "no_log": True},
+            "ca_paths": {"type": "list", "elements": "path", "default": []},
             "name": {"type": "str", "required": True},
             "text": {"type": "str"},
             "ends_at": {"type": "str"},
@@ -98,7 +104,7 @@ def main() -> None:
     if HTTPX_ERROR:
         module.fail_json(msg=f"the Python library httpx is missing on this machine: {HTTPX_ERROR}")
     try:
-        tls = tls_context(None, validate=True)
+        tls = tls_context(given["ca_paths"], validate=True)
         session = TokenSession(given["url"], "", given["api_token"], start_timeout=0, request_timeout=30, tls=tls)
         result = settle(session, given, check_mode=module.check_mode)
     except (HubError, ValueError) as error:

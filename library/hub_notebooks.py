@@ -20,6 +20,11 @@ options:
     description: A token with the scopes C(admin:servers), C(read:users) and C(access:servers).
     type: str
     required: true
+  ca_paths:
+    description: PEM files of certificates to trust besides the controller's own.
+    type: list
+    elements: path
+    default: []
   notebooks:
     description: The notebooks, as module M(swarm_notebooks) returns them, with the node's name instead of its id.
     type: list
@@ -109,7 +114,7 @@ left:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.swarmhub.drain import UNSTOPPED, Drain, Notebook
-from ansible.module_utils.swarmhub.probe_session import HTTPX_ERROR, TokenSession, tls_context
+from ansible.module_utils.swarmhub.probe_session import HTTPX_ERROR, HubError, TokenSession, tls_context
 
 
 def main() -> None:
@@ -119,6 +124,7 @@ def main() -> None:
         argument_spec={
             "url": text,
             "api_token": {"type": "str", "required": True, "no_log": True},
+            "ca_paths": {"type": "list", "elements": "path", "default": []},
             "notebooks": {
                 "type": "list",
                 "elements": "dict",
@@ -135,7 +141,10 @@ def main() -> None:
     given = module.params
     if HTTPX_ERROR:
         module.fail_json(msg=f"the Python library httpx is missing on this machine: {HTTPX_ERROR}")
-    tls = tls_context(None, validate=True)
+    try:
+        tls = tls_context(given["ca_paths"], validate=True)
+    except HubError as error:
+        module.fail_json(msg=str(error))
 
     def session(user: str) -> TokenSession:
         timeouts = {"start_timeout": given["stop_timeout"], "request_timeout": 30}

@@ -18,6 +18,11 @@ options:
     description: A file whose appearance ends the measurement.
     type: path
     required: true
+  ca_paths:
+    description: PEM files of certificates to trust besides the controller's own.
+    type: list
+    elements: path
+    default: []
   timeout:
     description: Seconds after which it ends in any case.
     type: int
@@ -44,21 +49,23 @@ proxy: {description: Seconds without an answer of the proxy., returned: success,
 hub: {description: Seconds without an answer of the hub., returned: success, type: float}
 """
 
+import ssl
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.swarmhub.probe_session import HubError, tls_context
 
 INTERVAL = 0.2
 PATIENCE = 2
 
 
-def answers(url: str) -> tuple[bool, bool]:
+def answers(url: str, tls: ssl.SSLContext) -> tuple[bool, bool]:
     """Return whether proxy and hub answer."""
     try:
-        urllib.request.urlopen(f"{url.rstrip('/')}/hub/health", timeout=PATIENCE).close()
+        urllib.request.urlopen(f"{url.rstrip('/')}/hub/health", timeout=PATIENCE, context=tls).close()
     except urllib.error.HTTPError:
         return True, False
     except OSError:
@@ -72,16 +79,21 @@ def main() -> None:
         argument_spec={
             "url": {"type": "str", "required": True},
             "stop_file": {"type": "path", "required": True},
+            "ca_paths": {"type": "list", "elements": "path", "default": []},
             "timeout": {"type": "int", "default": 1800},
         },
         supports_check_mode=True,
     )
+    try:
+        tls = tls_context(module.params["ca_paths"], validate=True)
+    except HubError as error:
+        module.fail_json(msg=str(error))
     stop_file = Path(module.params["stop_file"])
     deadline = time.monotonic() + module.params["timeout"]
     silent = {"proxy": 0.0, "hub": 0.0}
     last = time.monotonic()
     while not stop_file.exists() and last < deadline:
-        found = dict(zip(silent, answers(module.params["url"]), strict=True))
+        found = dict(zip(silent, answers(module.params["url"], tls), strict=True))
         time.sleep(INTERVAL)
         now = time.monotonic()
         for each, answered in found.items():

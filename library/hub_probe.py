@@ -64,9 +64,11 @@ options:
     description: Whether the hub's certificate has to be valid.
     type: bool
     default: true
-  ca_path:
-    description: A PEM file of certificates to trust besides the controller's own.
-    type: path
+  ca_paths:
+    description: PEM files of certificates to trust besides the controller's own.
+    type: list
+    elements: path
+    default: []
 author:
   - The swarmhub authors
 """
@@ -126,7 +128,7 @@ def main() -> None:
             "start_timeout": {"type": "float", "default": 300},
             "request_timeout": {"type": "float", "default": 30},
             "validate_certs": {"type": "bool", "default": True},
-            "ca_path": {"type": "path"},
+            "ca_paths": {"type": "list", "elements": "path", "default": []},
         },
         required_one_of=[("password", "api_token")],
         supports_check_mode=True,
@@ -135,7 +137,7 @@ def main() -> None:
     if missing := missing_library():
         module.fail_json(msg=missing, rows=[])
     try:
-        tls = tls_context(given["ca_path"], given["validate_certs"])
+        tls = tls_context(given["ca_paths"], given["validate_certs"])
     except HubError as error:
         module.fail_json(msg=str(error), rows=[])
     options = {"start_timeout": given["start_timeout"], "request_timeout": given["request_timeout"], "tls": tls}

@@ -8,7 +8,8 @@ A role declares what it owns as plain data, all keys optional::
     directories: [{path, mode, owner, group}]
     files: [{path, content, mode, owner, group}]   or {path, absent: true}; ``because`` tells why a content is new
     units: [{name, enabled, active, after: [paths], of: [packages]}]
-                                           restarted when one of these files or packages is younger than the process
+                                           restarted when one of these files or packages is younger than the process;
+                                           with ``reloads: true`` a reload is as good as a restart
     sysctls: {name: value}
     look_also: [patterns]                  files whose path is known only after the look
     look_also_units: [names]               units that may be the one, which is known only after the look
@@ -99,7 +100,8 @@ def _stale(unit: Owned, state: State) -> list[str]:
     changed = {path: files[path]["mtime"] for path in unit.get("after", []) if files.get(path)}
     changed |= {name: installed[name]["since"] for name in unit.get("of", []) if name in installed}
     # What is of tomorrow was written before the clock was set, and tells nothing.
-    return [name for name, moment in changed.items() if found["since"] < moment <= state["time"]]
+    since = found["settled" if unit.get("reloads") else "since"]
+    return [name for name, moment in changed.items() if since < moment <= state["time"]]
 
 
 def of_role(owned: Owned, state: State) -> dict[str, dict[str, str]]:

@@ -35,7 +35,8 @@ def restore_file(site: Mapping[str, t.Any], family: int) -> str:
             which the engine's bridges take their networks, ``servers``, further hosts that they are kept off (names
             have no effect), ``ssh_ports``, ``database_port``, and whether the ``hub`` may run here, which alone
             reaches it;
-            ``encrypted``, whether hosts talk ESP among themselves.
+            ``encrypted``, whether hosts talk ESP among themselves; ``proxy_port``, at which the hub's proxy is
+            published behind a front, 0 where people are to reach it.
         family: 4 or 6.
     """
     kept = (
@@ -44,9 +45,10 @@ def restore_file(site: Mapping[str, t.Any], family: int) -> str:
             "-A SWARMHUB-INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
         ],
         _containers(site, family) if site["containers"] else [],
+        _front(site, family) if site["containers"] and site["proxy_port"] else [],
         [f"-A SWARMHUB-INPUT -s {cidr} -j RETURN" for cidr in _networks(site["cidrs"], family)],
         [
-            f"-A SWARMHUB-INPUT -p tcp -m multiport --dports {_ports(CLUSTER_TCP)} -j DROP",
+            f"-A SWARMHUB-INPUT -p tcp -m multiport --dports {_ports(_inside(site))} -j DROP",
             f"-A SWARMHUB-INPUT -p udp -m multiport --dports {_ports(CLUSTER_UDP)} -j DROP",
         ],
         ["-A SWARMHUB-INPUT -p esp -j DROP"] if site["encrypted"] else [],
@@ -81,6 +83,20 @@ def _containers(site: Mapping[str, t.Any], family: int) -> list[str]:
         ),
         f"-A SWARMHUB-REFUSE -p udp -m multiport --dports {_ports(CLUSTER_UDP)} -j REJECT",
     ]
+
+
+def _front(site: Mapping[str, t.Any], family: int) -> list[str]:
+    """Keep what comes from outside the cluster off the published proxy, whose packets have another port by now."""
+    inside = _networks([*site["cidrs"], site["pool"]], family)
+    return [
+        *(f"-A SWARMHUB-FORWARD -s {cidr} -j RETURN" for cidr in inside),
+        f"-A SWARMHUB-FORWARD ! -i {ENGINE_BRIDGES} -o {ENGINE_BRIDGES} -p tcp "
+        f"-m conntrack --ctorigdstport {site['proxy_port']} -j DROP",
+    ]
+
+
+def _inside(site: Mapping[str, t.Any]) -> list[int]:
+    return [*CLUSTER_TCP, *([int(site["proxy_port"])] if site["proxy_port"] else [])]
 
 
 def _networks(texts: Iterable[str], family: int) -> list[str]:

@@ -128,24 +128,28 @@ def files(paths: list[str]) -> Facts:
 
 
 def units(names: list[str]) -> Facts:
-    """Return ``{name: {"enabled": bool, "active": bool, "failed": bool, "since": float, "unread": bool}}``.
+    """Return ``{name: {"enabled", "active", "failed": bool, "since", "settled": float, "unread": bool}}``.
 
-    ``since`` in Unix seconds, 0 for never; ``unread``: systemd has not read its files since they were written.
+    ``since``: its start, ``settled``: its start or last reload, in Unix seconds, 0 for never; ``unread``: systemd has
+    not read its files since they were written.
     """
     if not names:
         return {}
-    asked = "Id,UnitFileState,ActiveState,ActiveEnterTimestampMonotonic,NeedDaemonReload"
+    asked = "Id,UnitFileState,ActiveState,ActiveEnterTimestampMonotonic,StateChangeTimestampMonotonic,NeedDaemonReload"
     output = run("systemctl", "show", "--no-pager", "-p", asked, *names)
     kernel_start = boot_time()
     found: Facts = {}
     for name, block in zip(names, output.strip().split("\n\n"), strict=False):
         values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-        entered = int(values.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
+        entered, changed = (
+            int(values.get(f"{event}TimestampMonotonic") or 0) / 1e6 for event in ("ActiveEnter", "StateChange")
+        )
         found[name] = {
             "enabled": values.get("UnitFileState", "") in ENABLED,
             "active": values.get("ActiveState") == "active",
             "failed": values.get("ActiveState") == "failed",
             "since": kernel_start + entered if entered else 0.0,
+            "settled": kernel_start + changed if changed else 0.0,
             "unread": values.get("NeedDaemonReload") == "yes",
         }
     return found

@@ -25,6 +25,7 @@ from ansible.module_utils.swarmhub import (
     sign_in,
     skeleton,
     specs,
+    tls,
     toolkit,
 )
 from ansible.module_utils.swarmhub.cluster import SINGLE_HOST_GROUPS, node_labels
@@ -337,6 +338,7 @@ RULES = (
     check_settings,
     check_limits,
     sign_in.check_settings,
+    tls.check_settings,
     check_labels,
     card_findings.check_lists,
     check_profiles,

@@ -10,6 +10,7 @@ import json
 import ssl
 import time
 import typing as t
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from urllib.parse import quote, urljoin
 
@@ -91,21 +92,21 @@ def words_of(response: httpx.Response) -> str:
     return f"{response.status_code} {Page(response.text).error or response.reason_phrase}"
 
 
-def tls_context(ca_path: str | None, validate: bool) -> ssl.SSLContext:
-    """The trust for pages and websockets: the machine's own, and the PEM file ``ca_path`` besides.
+def tls_context(ca_paths: Sequence[str] | None, validate: bool) -> ssl.SSLContext:
+    """The trust for pages and websockets: the machine's own, and the PEM files ``ca_paths`` besides.
 
     Raises:
-        HubError: ``ca_path`` cannot be read or holds no certificate.
+        HubError: one of ``ca_paths`` cannot be read or holds no certificate.
     """
     context = ssl.create_default_context()
     if not validate:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if ca_path:
+    for ca_path in ca_paths or ():
         try:
             context.load_verify_locations(cafile=ca_path)
-        except OSError as error:
-            raise HubError(f"ca_path: {ca_path} holds no certificate that can be read: {error}") from error
+        except OSError as error:  # noqa: PERF203 - which one it was is to be told
+            raise HubError(f"ca_paths: {ca_path} holds no certificate that can be read: {error}") from error
     return context
 
 

@@ -30,6 +30,7 @@ SITE = {
     "database_port": 5432,
     "hub": True,
     "encrypted": True,
+    "proxy_port": 0,
 }
 TCP, UDP = [22, 2377, 5432, 2049, 5000, 8000], [4789, 111]
 SERVE = """

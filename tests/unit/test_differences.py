@@ -97,6 +97,16 @@ def test_what_was_written_before_the_clock_was_set_restarts_nothing() -> None:
     assert found(state) == {}
 
 
+def test_what_can_be_reloaded_is_as_old_as_its_last_reload() -> None:
+    state = right()
+    state["units"]["docker.service"] |= {"since": 4.0, "settled": 9.0}
+    unit = {"name": "docker.service", "after": ["/etc/docker/daemon.json"]}
+    assert found(state, {"engine": {"units": [unit]}})["restart"]
+    assert found(state, {"engine": {"units": [{**unit, "reloads": True}]}}) == {}
+    state["files"]["/etc/docker/daemon.json"]["mtime"] = 9.5
+    assert found(state, {"engine": {"units": [{**unit, "reloads": True}]}})["restart"]
+
+
 def test_a_number_is_compared_with_the_number_and_a_name_with_the_name() -> None:
     account = {"owner": "ops", "group": "users", "uid": 1000, "gid": 100}
     for owner, group, reason in (

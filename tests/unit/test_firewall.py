@@ -15,6 +15,7 @@ SITE: dict[str, t.Any] = {
     "database_port": 5432,
     "hub": True,
     "encrypted": False,
+    "proxy_port": 0,
 }
 
 
@@ -76,3 +77,11 @@ def test_ipsec_is_kept_to_the_cluster_where_the_swarm_uses_it() -> None:
 
 def test_nothing_is_ever_accepted() -> None:
     assert not [line for family in (4, 6) for line in rules(family, encrypted=True) if "ACCEPT" in line]
+
+
+def test_the_proxy_behind_a_front_is_the_clusters_alone() -> None:
+    dropped = "-A SWARMHUB-FORWARD ! -i docker+ -o docker+ -p tcp -m conntrack --ctorigdstport 8000 -j DROP"
+    closed = rules(proxy_port=8000)
+    assert closed.index("-A SWARMHUB-FORWARD -s 10.77.0.0/24 -j RETURN") < closed.index(dropped)
+    assert any(line.startswith("-A SWARMHUB-INPUT") and line.endswith(",5000,8000 -j DROP") for line in closed)
+    assert not [line for line in rules() if "8000" in line]

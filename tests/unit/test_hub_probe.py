@@ -180,5 +180,5 @@ def test_a_page_gives_its_fields_and_errors() -> None:
 
 
 def test_a_missing_certificate_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(HubError, match=r"ca_path: .*none\.pem"):
-        tls_context(str(tmp_path / "none.pem"), True)
+    with pytest.raises(HubError, match=r"ca_paths: .*none\.pem"):
+        tls_context([str(tmp_path / "none.pem")], True)
