@@ -30,8 +30,8 @@ options:
     description:
       - A token with the scopes C(servers), C(read:users) and C(access:servers) for that account.
       - It chooses the second node, so it is needed wherever a profile fits more than one.
-      - Without O(password) it makes the account where it is missing (scope C(admin:users)), and people have to find a
-        sign-in page.
+      - Without O(password) it makes the account C(swarmhub-probe) where that is missing (scope C(admin:users)), and
+        looks whether people have a sign-in page.
     type: str
   profiles:
     description: What to probe.

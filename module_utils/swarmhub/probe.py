@@ -14,7 +14,7 @@ import typing as t
 import uuid
 
 from ansible.module_utils.swarmhub.probe_kernel import WEBSOCKETS_ERROR, Kernel
-from ansible.module_utils.swarmhub.probe_session import HTTPX_ERROR, HubError, Session, TokenSession
+from ansible.module_utils.swarmhub.probe_session import HTTPX_ERROR, HubError, NotFound, Session, TokenSession
 
 PROBE_ACCOUNT = "swarmhub-probe"
 
@@ -271,7 +271,13 @@ class Probe:
         )
 
     def _sign_in(self) -> Verdict:
-        how = self.session.sign_in()
+        try:
+            how = self.session.sign_in()
+        except NotFound:
+            if self.session.name != PROBE_ACCOUNT:
+                raise
+            self.session.request("POST", self.session.api_path)
+            how = "by API token, with a new account"
         if self.admin:
             self.admin.name = self.session.name
         if self.session.server() is None:

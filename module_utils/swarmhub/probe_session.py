@@ -275,18 +275,16 @@ class TokenSession(Session):
     """By API token, as a script would: any account, and, for an administrator's token, any node."""
 
     def __init__(self, url: str, name: str, token: str, **options: t.Any) -> None:
-        """See :class:`Session`; ``token`` needs the scopes ``servers``, ``read:users`` and ``access:servers``.
-
-        For an account that is not there yet, ``admin:users`` as well.
-        """
+        """See :class:`Session`; ``token`` needs the scopes ``servers``, ``read:users`` and ``access:servers``."""
         super().__init__(url, name, **options)
         self._token = token
 
     def sign_in(self) -> str:
-        """Ask the hub whether it knows the token and the account, which is made where it is missing.
+        """Ask the hub whether it knows the token and the account, and has a sign-in page for people.
 
         Raises:
-            HubError: it does not, or people find no sign-in page.
+            NotFound: there is no such account.
+            HubError: the token is refused, or the page fails.
         """
         try:
             # A client of its own: there the token is nobody's.
@@ -296,10 +294,7 @@ class TokenSession(Session):
             raise HubError(f"the sign-in page: {str(error) or type(error).__name__}") from error
         if door.status_code >= 400:
             raise HubError(f"the sign-in page: {words_of(door)}")
-        try:
-            self.request("GET", self.api_path)
-        except NotFound:
-            self.request("POST", self.api_path)
+        self.request("GET", self.api_path)
         return "by API token"
 
     def _ask(self, options: dict[str, str]) -> None:
