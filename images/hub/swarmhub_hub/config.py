@@ -7,6 +7,7 @@ import os
 import typing as t
 from pathlib import Path
 
+from swarmhub_hub import seed
 from swarmhub_hub.database import engine_arguments, give_password
 from swarmhub_hub.secret_files import need_keys, need_secret, read_secret
 from swarmhub_hub.settings import Settings, load_settings
@@ -27,8 +28,8 @@ SERVICE_SCOPES = [
 ]
 #: What the holder of the secret metrics_token may do.
 METRICS_SCOPES = ["read:metrics"]
-#: What the answers carry besides JupyterHub's own (its version, and that no page goes into a frame). Notebooks get the same
-#: by notebook_files/jupyter_config.json; Strict-Transport-Security is said by who speaks TLS, the role `front`.
+#: What the answers carry besides JupyterHub's own (its version, and that no page goes into a frame). Notebooks get the
+#: same by notebook_files/jupyter_config.json; Strict-Transport-Security is said by who speaks TLS, the role `front`.
 SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"}
 
 

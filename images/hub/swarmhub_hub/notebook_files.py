@@ -1,7 +1,7 @@
 """Settings that every notebook gets, whatever its image: files of ours, mounted as swarm configs.
 
-They keep the databases of Jupyter and IPython off the home: sqlite on NFS hangs kernels and corrupts itself. They set the
-security headers of its answers, and bring an extension of the server, which reports work that no browser sees. The
+They keep the databases of Jupyter and IPython off the home: sqlite on NFS hangs kernels and corrupts itself. They set
+the security headers of its answers, and bring an extension of the server, which reports work that no browser sees. The
 places are read by every version of Jupyter and IPython, wherever it is installed, and images seldom have files there;
 of a ``.py`` and a ``.json`` of one name both are read, and extensions are switched on one by one, whatever the user's
 own configuration switches.
