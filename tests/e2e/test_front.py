@@ -18,6 +18,8 @@ from certificates import Signed, sign
 
 from .conftest import START_TIMEOUT, Lab, PlayResult, run_playbook
 
+pytestmark = pytest.mark.long
+
 #: Of RFC 5737: no address of the cluster's networks.
 STRANGER = "198.51.100.7"
 

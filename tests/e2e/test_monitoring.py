@@ -187,6 +187,7 @@ def test_a_card_is_held_by_its_user_until_it_is_given_back(
         lab.remove_user(session)
 
 
+@pytest.mark.long
 def test_a_silent_host_is_told_of(prometheus: Prometheus, silenced: tuple[str, queue.Queue[t.Any]]) -> None:
     node, told = silenced
     deadline = time.monotonic() + 240

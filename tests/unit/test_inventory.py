@@ -231,6 +231,20 @@ def test_what_is_empty_anyhow_may_have_no_value_and_numbers_may_be_text() -> Non
     assert findings(hub_suffix_profiles={"jetson": "gpu"}) == []
 
 
+def test_nobody_gets_a_card_by_choosing_a_name() -> None:
+    cards = {"display_name": "Cards", "gpus": 1, "constraints": [], "groups": ["vision"]}
+    given = {
+        "hub_profiles": [{"display_name": "Plain", "constraints": []}, cards],
+        "hub_suffix_profiles": {"jetson": "cards"},
+    }
+    assert findings(**given) == []
+    (found,) = findings(**given, hub_native={"open_signup": True})
+    assert (found.key, found.what) == (
+        "hub_suffix_profiles.jetson",
+        "gives cards to whoever chooses a name with -jetson",
+    )
+
+
 def test_a_network_with_host_bits_gets_a_suggestion() -> None:
     assert only(findings(cluster_cidrs=["10.77.0.1/24"])).cure == "did you mean 10.77.0.0/24?"
 

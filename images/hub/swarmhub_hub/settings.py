@@ -319,10 +319,11 @@ def _check_suffixes(settings: Settings) -> None:
     for suffix, slug in settings.suffix_profiles.items():
         if slug not in profiles:
             raise SettingsError(f"suffix_profiles.{suffix}: is {slug!r}, but there is no such profile")
-        if settings.signup.open and profiles[slug].gpus > everybodys:
+        approved = settings.authenticator == "native" and not settings.signup.open
+        if not approved and profiles[slug].gpus > everybodys:
             raise SettingsError(
-                f"suffix_profiles.{suffix}: gives cards to whoever signs up as NAME-{suffix} while sign-up is open: "
-                "let administrators approve accounts (open_signup or AUTH_OPEN_SIGNUP: false), or drop the suffix"
+                f"suffix_profiles.{suffix}: gives cards to whoever signs in as NAME-{suffix}, and nobody approves accounts: "
+                "let administrators do so (native accounts; open_signup or AUTH_OPEN_SIGNUP: false), or drop the suffix"
             )
 
 
