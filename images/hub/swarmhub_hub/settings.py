@@ -322,7 +322,7 @@ def _check_suffixes(settings: Settings) -> None:
         approved = settings.authenticator == "native" and not settings.signup.open
         if not approved and profiles[slug].gpus > everybodys:
             raise SettingsError(
-                f"suffix_profiles.{suffix}: gives cards to whoever signs in as NAME-{suffix}, and nobody approves accounts: "
+                f"suffix_profiles.{suffix}: gives cards to whoever signs in as NAME-{suffix}, approved by nobody: "
                 "let administrators do so (native accounts; open_signup or AUTH_OPEN_SIGNUP: false), or drop the suffix"
             )
 
