@@ -199,6 +199,7 @@ class FilterModule:
             "swarmhub_names": differences.names,
             "swarmhub_newest": differences.newest,
             "swarmhub_no_answer": cluster.unreachable_message,
+            "swarmhub_outdated_images": cluster.outdated_images,
             "swarmhub_offered_address": cluster.offered_address,
             "swarmhub_number": number,
             "swarmhub_numbers": numbers,

@@ -292,6 +292,15 @@ def missing_images(wanted: Iterable[str], present: Iterable[str]) -> list[str]:
     return [reference for reference in wanted if listed_name(reference) not in there]
 
 
+def outdated_images(wanted: Iterable[str], present: Iterable[str]) -> list[str]:
+    """Return what an engine, which lists ``present``, has under other tags of the repositories of ``wanted``."""
+    names = {listed_name(reference) for reference in wanted}
+    repositories = {name.rpartition("@" if "@" in name else ":")[0] for name in names}
+    return sorted(
+        name for name in present if "@" not in name and name not in names and name.rpartition(":")[0] in repositories
+    )
+
+
 def listed_name(reference: str) -> str:
     """Return an image's reference as the engine lists it.
 

@@ -231,6 +231,23 @@ def test_an_image_is_there_whatever_its_reference_is_like(reference: str, listed
     assert cluster.missing_images([reference], ["other:1"]) == [reference]
 
 
+def test_former_tags_of_the_same_repositories_are_outdated() -> None:
+    wanted = ["r:5000/lab:2", "jupyter/base", "r:5000/gpu@sha256:ab"]
+    present = [
+        "r:5000/lab:1",
+        "r:5000/lab:2",
+        "r:5000/lab@sha256:cd",
+        "jupyter/base:latest",
+        "jupyter/base:1",
+        "r:5000/gpu:1",
+    ]
+    assert cluster.outdated_images(wanted, [*present, "site/own:1", "debian:13"]) == [
+        "jupyter/base:1",
+        "r:5000/gpu:1",
+        "r:5000/lab:1",
+    ]
+
+
 def test_images_are_those_of_the_profiles_that_fit() -> None:
     def profile(image: str, *constraints: str) -> dict[str, object]:
         return {"spawner_override": {"image": image}, "constraints": list(constraints)}
