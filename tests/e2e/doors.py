@@ -32,6 +32,8 @@ def says(kind, stream):
         return get(tls(stream), "/v2/")
     if kind == "proxy-api":
         return get(stream, "/api/routes")
+    if kind == "metrics":
+        return get(stream, "/metrics")
     if kind == "postgres":
         stream.sendall(struct.pack("!II", 8, 80877103))  # SSLRequest
         return stream.recv(1)
@@ -41,7 +43,8 @@ def says(kind, stream):
         return stream.recv(64)[4:]
     return b"bare"
 WORDS = {"ssh": b"SSH-2.0", "engine": b"engine-of-the-test", "swarm": b"swarm-ca", "registry": b"registry/2.0",
-         "proxy-api": b"403", "postgres": b"", "nfs": struct.pack("!3I", 1, 1, 0), "bare": b"bare"}
+         "proxy-api": b"403", "metrics": b"version=0.0.4", "postgres": b"",
+         "nfs": struct.pack("!3I", 1, 1, 0), "bare": b"bare"}
 found = {}
 for kind, place, port in json.loads(%r):
     try:

@@ -21,7 +21,7 @@ from ansible.module_utils.swarmhub.probe_session import TokenSession
 
 from .cards import held_cards
 from .conftest import ROOT, SECRETS, Lab
-from .test_network import PROBE
+from .doors import Door, code, from_host
 
 FILES = ROOT / "roles/monitoring/files"
 EXPORTER = "prometheus-node-exporter.service"
@@ -137,21 +137,18 @@ def test_a_notebook_reaches_neither_exporters_nor_the_proxys_metrics(lab: Lab, n
     """The node and the hub show that somebody listens there."""
     ((host, _),) = lab.containers(*lab.services(notebook.name))
     own, manager = (lab.variables[name]["ansible_host"] for name in (host, lab.manager))
-    places = {own: [9100]} if own != manager else {}
-    places[manager] = [9100, 9187]
-    names = [f"{place}:{port}" for place, ports in places.items() for port in ports]
+    exporters: list[Door] = [("metrics", place, 9100) for place in dict.fromkeys((own, manager))]
+    exporters.append(("metrics", manager, 9187))
+    assert set(from_host(lab, host, exporters).values()) == {"answers"}
     ((hub_host, hub),) = lab.containers("swarmhub_hub")
-    assert json.loads(lab.ssh(host, f"python3 -c {shlex.quote(PROBE % json.dumps(places))}")) == {"open": names}
-    metrics = {"proxy-api": [8002]}
-    seen = lab.docker("exec", hub, "python3", "-c", PROBE % json.dumps({**metrics, manager: [9100]}), host=hub_host)
-    assert json.loads(seen) == {"open": ["proxy-api:8002"], "refused": [f"{manager}:9100"]}
+    doors: list[Door] = [("metrics", "proxy-api", 8002), ("metrics", manager, 9100)]
+    seen = json.loads(lab.docker("exec", hub, "python3", "-c", code(doors), host=hub_host))
+    assert list(seen.values()) == ["answers", "refused"]
     with Kernel(notebook, 30) as kernel:
         # Prometheus itself listens to its own host alone.
-        found = json.loads(
-            kernel.run(PROBE % json.dumps({**places, manager: [9090, *places[manager]], "proxy": [8000, 8002]}))
-        )
-    assert found.pop("open") == ["proxy:8000"]
-    assert set(found["refused"]) == {*names, f"{manager}:9090", "proxy:8002"}
+        doors = [*exporters, ("bare", manager, 9090), ("metrics", "proxy", 8002)]
+        assert set(json.loads(kernel.run(code(doors))).values()) == {"refused"}
+        assert list(json.loads(kernel.run(code([("bare", "proxy", 8000)]))).values()) == ["answers"]
 
 
 @pytest.mark.usefixtures("silenced", "notebook")
