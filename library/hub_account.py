@@ -18,6 +18,11 @@ options:
     description: A token with the scopes C(admin:users) and C(admin:servers).
     type: str
     required: true
+  ca_paths:
+    description: PEM files of certificates to trust besides the controller's own.
+    type: list
+    elements: path
+    default: []
   name:
     description: Name of the account.
     type: str
@@ -66,6 +71,7 @@ def main() -> None:
         argument_spec={
             "url": {"type": "str", "required": True},
             "api_token": {"type": "str", "required": True, "no_log": True},
+            "ca_paths": {"type": "list", "elements": "path", "default": []},
             "name": {"type": "str", "required": True},
             "stop_timeout": {"type": "float", "default": 60},
         },
@@ -75,8 +81,8 @@ def main() -> None:
     if HTTPX_ERROR:
         module.fail_json(msg=f"the Python library httpx is missing on this machine: {HTTPX_ERROR}")
     timeouts = {"start_timeout": given["stop_timeout"], "request_timeout": 60}
-    tls = tls_context(None, validate=True)
     try:
+        tls = tls_context(given["ca_paths"], validate=True)
         session = TokenSession(given["url"], given["name"], given["api_token"], tls=tls, **timeouts)
         result = remove(session, check_mode=module.check_mode)
     except HubError as error:
