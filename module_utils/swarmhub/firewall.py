@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping
 
 from ansible.module_utils.swarmhub.address_plan import address, network
 
-# Swarm's management, gossip and VXLAN, PostgreSQL, NFS with rpcbind and mountd, the registry, the exporters.
-CLUSTER_TCP = (2377, 7946, 5432, 2049, 111, 20048, 5000, 9100, 9187)
+# Swarm's management, gossip and VXLAN, PostgreSQL, NFS with rpcbind and mountd, the registry.
+CLUSTER_TCP = (2377, 7946, 5432, 2049, 111, 20048, 5000)
+# Role exporters.
+EXPORTERS_TCP = (9100, 9187)
 CLUSTER_UDP = (7946, 4789, 2049, 111, 20048)
 # From containers the engine's own API as well, and SSH.
 ENGINE_TCP = (2375, 2376)
@@ -34,9 +36,8 @@ def restore_file(site: Mapping[str, t.Any], family: int) -> str:
         site: ``cidrs``, which hold every host; ``containers``, whether containers run here, and if so ``pool``, out of
             which the engine's bridges take their networks, ``servers``, further hosts that they are kept off (names
             have no effect), ``ssh_ports``, ``database_port``, and whether the ``hub`` may run here, which alone
-            reaches it;
-            ``encrypted``, whether hosts talk ESP among themselves; ``proxy_port``, at which the hub's proxy is
-            published behind a front, 0 where people are to reach it.
+            reaches it; ``encrypted``, whether hosts talk ESP among themselves; ``exporters``, whether any listen;
+            ``proxy_port``, at which the hub's proxy is published behind a front, 0 where people are to reach it.
         family: 4 or 6.
     """
     kept = (
@@ -62,7 +63,7 @@ def _containers(site: Mapping[str, t.Any], family: int) -> list[str]:
     database = int(site["database_port"])
     sources = [f"-i {ENGINE_BRIDGES}"]
     sources += [f"-s {pool}" for pool in _networks([site["pool"]], family)]
-    tcp = list(dict.fromkeys((*site["ssh_ports"], *ENGINE_TCP, *CLUSTER_TCP, database)))
+    tcp = list(dict.fromkeys((*site["ssh_ports"], *ENGINE_TCP, *_cluster(site), database)))
     return [
         "-A SWARMHUB-FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
         *(
@@ -96,7 +97,11 @@ def _front(site: Mapping[str, t.Any], family: int) -> list[str]:
 
 
 def _inside(site: Mapping[str, t.Any]) -> list[int]:
-    return [*CLUSTER_TCP, *([int(site["proxy_port"])] if site["proxy_port"] else [])]
+    return [*_cluster(site), *([int(site["proxy_port"])] if site["proxy_port"] else [])]
+
+
+def _cluster(site: Mapping[str, t.Any]) -> tuple[int, ...]:
+    return (*CLUSTER_TCP, *(EXPORTERS_TCP if site["exporters"] else ()))
 
 
 def _networks(texts: Iterable[str], family: int) -> list[str]:

@@ -302,7 +302,6 @@ def check_profiles(inventory: Inventory) -> Iterator[Finding]:
 def check_suffixes(inventory: Inventory) -> Iterator[Finding]:
     """Suffixes that no name can have, those without a profile, and cards for whoever chooses a name."""
     found = {profiles.slug_of(each): each for each in inventory.settings["hub_profiles"] if isinstance(each, Mapping)}
-    everybodys = max((int(each.get("gpus") or 0) for each in found.values() if not each.get("groups")), default=0)
     native = inventory.settings["hub_native"] or {}
     approved = inventory.settings["hub_authenticator"] == "native" and not boolean(native.get("open_signup") or False)
     for suffix, slug in inventory.settings["hub_suffix_profiles"].items():
@@ -312,7 +311,7 @@ def check_suffixes(inventory: Inventory) -> Iterator[Finding]:
             yield _finding("ends no name", cure, key)
         if slug not in found:
             yield _finding(f"there is no profile {slug!r}", f"write one of {', '.join(found)}", key)
-        elif not approved and int(found[slug].get("gpus") or 0) > everybodys:
+        elif not approved and found[slug].get("groups") and (found[slug].get("gpus") or found[slug].get("gpu_shared")):
             cure = "let administrators approve native accounts (hub_native.open_signup: false), or drop the suffix"
             yield _finding(f"gives cards to whoever chooses a name with -{suffix}", cure, key)
 

@@ -217,7 +217,7 @@ def test_the_seeds_stack_file_brings_a_hub_that_keeps_its_promises(lab: Lab, hub
     bob.request("POST", "hub/signup", data={**fields, "_xsrf": bob.http.cookies["_xsrf"]})
     with pytest.raises(HubError):
         bob.sign_in()  # nobody has a card by choosing a name
-    admin.request("GET", f"hub/authorize/{bob.name}")
+    admin.request("POST", f"hub/authorize/{bob.name}")
     assert bob.sign_in()
 
     for worker in lab.inventory["gpu_workers"]["hosts"]:

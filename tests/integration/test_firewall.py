@@ -31,6 +31,7 @@ SITE = {
     "hub": True,
     "encrypted": True,
     "proxy_port": 0,
+    "exporters": True,
 }
 TCP, UDP = [22, 2377, 5432, 2049, 5000, 8000], [4789, 111]
 SERVE = """

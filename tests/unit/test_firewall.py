@@ -16,6 +16,7 @@ SITE: dict[str, t.Any] = {
     "hub": True,
     "encrypted": False,
     "proxy_port": 0,
+    "exporters": True,
 }
 
 
@@ -77,6 +78,11 @@ def test_ipsec_is_kept_to_the_cluster_where_the_swarm_uses_it() -> None:
 
 def test_nothing_is_ever_accepted() -> None:
     assert not [line for family in (4, 6) for line in rules(family, encrypted=True) if "ACCEPT" in line]
+
+
+def test_who_has_exporters_of_their_own_keeps_them_open() -> None:
+    assert any(",9100,9187" in line for line in rules())
+    assert not any("9100" in line for line in rules(exporters=False))
 
 
 def test_the_proxy_behind_a_front_is_the_clusters_alone() -> None:

@@ -234,10 +234,11 @@ class SwarmhubApp(JupyterHub):
     async def _try(self, chore: t.Callable[[], t.Awaitable[None]]) -> None:
         try:
             await chore()
-        except (*DockerFailure, SQLAlchemyError) as error:
+        except Exception as error:
             if isinstance(error, SQLAlchemyError):
                 self.db.rollback()
-            self.log.warning("%s is put off: %s", getattr(chore, "__name__", chore), type(error).__name__)
+            known = isinstance(error, (*DockerFailure, SQLAlchemyError))
+            self.log.warning("%s is put off: %r", getattr(chore, "__name__", chore), error, exc_info=not known)
 
     async def note_usage(self) -> None:
         """Write down who holds cards.
@@ -257,17 +258,23 @@ class SwarmhubApp(JupyterHub):
         now = datetime.datetime.now(datetime.UTC)
         lifetime = functools.partial(culler.Lifetime.of, self.swarmhub_settings)
         verdicts = {each: culler.verdict(each, lifetime(each.slug), now) for each in culler.servers(self.db)}
-        await asyncio.gather(*(self._cull(server, why) for server, why in verdicts.items() if why))
+        culls = (self._cull(server, why) for server, why in verdicts.items() if why)
+        for error in filter(None, await asyncio.gather(*culls, return_exceptions=True)):
+            self.log.error("A notebook could not be stopped: %r", error, exc_info=error)
 
     async def _cull(self, server: culler.Server, why: str) -> None:
         user = self.users[server.user]
-        if not user.spawners[server.name].ready:
+        spawner = user.spawners[server.name]
+        if not spawner.ready:
             return  # it waits for cards, or is on its way
         self.log.info("Stopping the notebook of %s: %s", server.user, why)
+        spawner._stop_pending = True  # from here on nobody repairs its route, or stops it as well
         try:
+            await spawner.ask()  # without an answer JupyterHub would forget a notebook that runs on
             await self.proxy.delete_user(user, server.name)
             await user.stop(server.name)
         except (*DockerFailure, *ProxyFailure) as error:
+            spawner._stop_pending = False
             self.log.warning("Cannot stop the notebook of %s now: %s", server.user, error)
         else:
             SwarmhubSpawner.announcements.put(culler.farewell(server, why, datetime.datetime.now(datetime.UTC)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import fcntl
 import json
 import os
 import shutil
@@ -22,6 +23,8 @@ from swarmhub_hub.settings import load_settings
 ARCHIVES = ".archive"
 #: What tells a home on its way from a finished archive.
 LEAVING = "leaving-"
+#: Held by the one that is at work.
+LOCK = ".lock"
 
 
 def put_away(root: Path, home: str, *, look: bool = False) -> dict[str, t.Any]:
@@ -36,14 +39,20 @@ def put_away(root: Path, home: str, *, look: bool = False) -> dict[str, t.Any]:
         OSError: the file system refused; nothing is lost.
     """
     archives = root / ARCHIVES
-    places = [archives / f"{LEAVING}{home}", root / home]
-    found = [place for place in places if place.is_dir() and not place.is_symlink()]
+    found = _places(root, home)
     if found and not look:
         archives.mkdir(mode=0o700, exist_ok=True)
-        for place in found:
-            _put_away(place, archives, home)
+        with (archives / LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # a run that was killed elsewhere may go on here
+            for place in _places(root, home):
+                _put_away(place, archives, home)
     kept = [str(path) for path in sorted(archives.glob("*.tar.gz")) if _owner(path) == home]
     return {"home": bool(found), "archives": kept}
+
+
+def _places(root: Path, home: str) -> list[Path]:
+    places = [root / ARCHIVES / f"{LEAVING}{home}", root / home]
+    return [place for place in places if place.is_dir() and not place.is_symlink()]
 
 
 def _put_away(place: Path, archives: Path, home: str) -> None:

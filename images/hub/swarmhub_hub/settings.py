@@ -315,12 +315,11 @@ def check_settings(settings: Settings) -> Settings:
 def _check_suffixes(settings: Settings) -> None:
     """See that suffixes have profiles, and that nobody gets a card by choosing a name."""
     profiles = {profile.slug: profile for profile in settings.profiles}
-    everybodys = max((profile.gpus for profile in settings.profiles if not profile.groups), default=0)
     for suffix, slug in settings.suffix_profiles.items():
         if slug not in profiles:
             raise SettingsError(f"suffix_profiles.{suffix}: is {slug!r}, but there is no such profile")
         approved = settings.authenticator == "native" and not settings.signup.open
-        if not approved and profiles[slug].gpus > everybodys:
+        if not approved and profiles[slug].gpus and profiles[slug].groups:
             raise SettingsError(
                 f"suffix_profiles.{suffix}: gives cards to whoever signs in as NAME-{suffix}, approved by nobody: "
                 "let administrators do so (native accounts; open_signup or AUTH_OPEN_SIGNUP: false), or drop the suffix"

@@ -14,6 +14,7 @@ import typing as t
 from docker.errors import APIError, NotFound
 from dockerspawner import SwarmSpawner
 from jupyterhub.utils import utcnow
+from sqlalchemy.exc import SQLAlchemyError
 from tornado import web
 from traitlets import Instance, Int, default
 
@@ -385,7 +386,11 @@ class SwarmhubSpawner(SwarmSpawner):
         found = await self._tasks() or []
         await self._remove_service()
         await self._wait_until_gone([task["ID"] for task in found])
-        self.usage.note(found, time.time())  # the swarm has forgotten them
+        try:
+            self.usage.note(found, time.time())  # the swarm has forgotten them
+        except SQLAlchemyError as error:
+            self.db.rollback()  # else the end of the server cannot be written down either
+            self.log.warning("The hours of cards of %s are not noted: %r", self._log_name, error)
 
     async def run_post_stop_hook(self) -> None:
         """JupyterHub has forgotten the server; remove the service of one that ended by itself."""
@@ -393,6 +398,14 @@ class SwarmhubSpawner(SwarmSpawner):
         if self.object_id and await self.poll() is not None:
             await self._remove_service()
         super().run_post_stop_hook()
+
+    async def ask(self) -> None:
+        """See that the swarm answers.
+
+        Raises:
+            docker.errors.DockerException, requests.exceptions.RequestException: it does not.
+        """
+        await self._tasks()
 
     async def _tasks(self) -> list[tasks.Task] | None:
         """Return the service's tasks, None when there is no such service."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from swarmhub_hub.archive import put_away
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "images" / "hub")}
 
 
 @pytest.fixture
@@ -51,7 +57,22 @@ def test_a_run_that_was_killed_is_mended(root: Path, monkeypatch: pytest.MonkeyP
     assert done["home"]
     with tarfile.open(done["archives"][-1]) as tar:
         assert "ann/deep/file" in tar.getnames()
-    assert [each.name for each in (root / ".archive").iterdir() if not each.name.startswith("ann.")] == []
+    assert [each.name for each in (root / ".archive").iterdir() if not each.name.startswith("ann.")] == [".lock"]
+
+
+def test_two_at_once_make_one_whole_archive(root: Path) -> None:
+    """A run whose controller was killed goes on in the hub's container, when the next one comes."""
+    (root / "ann" / "big").write_bytes(os.urandom(20_000_000))
+    program = (
+        "import pathlib, sys; from swarmhub_hub.archive import put_away; put_away(pathlib.Path(sys.argv[1]), 'ann')"
+    )
+    runs = [subprocess.Popen([sys.executable, "-c", program, str(root)], env=ENVIRONMENT) for _ in range(2)]
+    assert [run.wait(60) for run in runs] == [0, 0]
+    (path,) = (root / ".archive").glob("ann.*.tar.gz")
+    with tarfile.open(path) as tar:
+        content = tar.extractfile("ann/big")
+        assert content
+        assert len(content.read()) == 20_000_000
 
 
 def test_who_came_back_and_left_again_has_two_even_when_the_first_run_was_killed(root: Path) -> None:

@@ -135,14 +135,16 @@ def test_one_that_is_on_its_way_is_left_alone(limited: Places) -> None:
 def test_a_swarm_without_an_answer_keeps_nobody_else(limited: Places, engine: FakeDocker) -> None:
     spawner = run(limited, "alice", "cpu", idle=9 * HOUR, age=9 * HOUR)
 
-    async def stop(now: bool = False) -> None:
+    async def ask() -> None:
         raise requests.exceptions.ConnectionError
 
-    spawner.stop = stop  # type: ignore[method-assign]
+    spawner.ask = ask  # type: ignore[method-assign]
     other = run(limited, "bob", "cpu", idle=9 * HOUR, age=9 * HOUR)
-    assert cull(limited, spawner, other) == ["alice", "bob"]
+    assert cull(limited, spawner, other) == ["bob"]
     assert told(spawner) == []
     assert len(told(other)) == 1
+    del spawner.ask
+    assert cull(limited, spawner, other) == ["alice"], "when the swarm answers again"
 
 
 def test_who_may_not_run_for_much_longer_is_warned(limited: Places) -> None:

@@ -30,7 +30,7 @@ def test_a_suffix_chooses_for_who_has_one_and_for_nobody_else(settings: Settings
 
 def test_q_no_suffix_brings_cards_where_people_approve_themselves(settings: Settings) -> None:
     settings = dataclasses.replace(settings, suffix_profiles={"jetson": "gpu"}, signup=Signup(open=True))
-    with pytest.raises(SettingsError, match=r"suffix_profiles\.jetson: gives cards to whoever signs up as NAME-jetson"):
+    with pytest.raises(SettingsError, match=r"suffix_profiles\.jetson: gives cards to whoever signs in as NAME-jetson"):
         check_settings(settings)
     everybodys = dataclasses.replace(settings.profiles[1], groups=())
     check_settings(dataclasses.replace(settings, profiles=(settings.profiles[0], everybodys)))

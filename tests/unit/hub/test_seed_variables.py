@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import stat
 import typing as t
 from pathlib import Path
@@ -177,6 +176,3 @@ def test_u_the_first_administrators_password_is_in_a_file_and_stays(tmp_path: Pa
 def test_q_cards_by_a_name_and_an_open_sign_up_do_not_go_together() -> None:
     with pytest.raises(SettingsError, match=r"suffix_profiles\.jetson: gives cards to whoever signs in"):
         seed_settings({**STACK, "AUTH_OPEN_SIGNUP": "True"})
-    # Cards that everybody has need no name.
-    everybodys = {**STACK, "AUTH_OPEN_SIGNUP": "True", "SPAWNER_USE_GPUS": "1"}
-    assert dataclasses.asdict(seed_settings(everybodys).signup)["open"]
