@@ -147,7 +147,7 @@ def main() -> None:
     if given["password"]:
         session = FormSession(given["url"], given["username"], given["password"], **options)
 
-    probe = Probe(session, admin or None, Redactor(given["password"], given["api_token"]))
+    probe = Probe(session, admin or None, Redactor(given["password"], given["api_token"]), predicts=module.check_mode)
     if probe.sign_in() and not module.check_mode:
         probe.run([Profile(**profile) for profile in given["profiles"]])
     rows = [dataclasses.asdict(row) for row in probe.rows]

@@ -240,8 +240,11 @@ class ProfileProbe:
 class Probe:
     """All profiles of one hub, one after the other, by one account."""
 
-    def __init__(self, session: Session, admin: TokenSession | None, redact: Redactor) -> None:
-        """``session`` is the account that is probed; ``admin`` see :class:`ProfileProbe`."""
+    def __init__(
+        self, session: Session, admin: TokenSession | None, redact: Redactor, *, predicts: bool = False
+    ) -> None:
+        """Probe the account of ``session``; ``admin``: see :class:`ProfileProbe`; ``predicts``: make no account."""
+        self.predicts = predicts
         self.session = session
         self.admin = admin
         self.redact = redact
@@ -276,6 +279,8 @@ class Probe:
         except NotFound:
             if self.session.name != PROBE_ACCOUNT:
                 raise
+            if self.predicts:
+                return PASSED, "by API token; the account is still to be made"
             self.session.request("POST", self.session.api_path)
             how = "by API token, with a new account"
         if self.admin:

@@ -51,6 +51,16 @@ def test_every_step_passes_and_nothing_stays(hub: Hub, by: str, tmp_path: Path) 
     assert (hub.server, hub.stops, list(tmp_path.iterdir())) == (None, 4, [])
 
 
+def test_a_prediction_makes_no_account(hub: Hub) -> None:
+    hub.faults.add("has no account")
+    options = {"start_timeout": 5, "request_timeout": 5.0, "tls": tls_context(None, True)}
+    admin = TokenSession(hub.url, USER, API_TOKEN, **options)
+    walk = Probe(admin, admin, Redactor(API_TOKEN), predicts=True)
+    assert walk.sign_in()
+    assert walk.rows[0].detail == "by API token; the account is still to be made"
+    assert "has no account" in hub.faults, "as if one had been made"
+
+
 def test_a_token_makes_the_account_where_it_is_missing(hub: Hub) -> None:
     hub.faults.add("has no account")
     assert probe(hub, CPU, by="token").failures() == ""
