@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.module_utils.swarmhub.probe_session import HubError, Session
+from ansible.module_utils.swarmhub.probe_session import NotFound, Session
 
 
 def remove(session: Session, *, check_mode: bool) -> dict[str, t.Any]:
@@ -18,9 +18,7 @@ def remove(session: Session, *, check_mode: bool) -> dict[str, t.Any]:
     """
     try:
         running = session.server() is not None
-    except HubError as error:
-        if ": 404 " not in str(error):
-            raise
+    except NotFound:
         return {"changed": False, "exists": False}
     if not check_mode:
         if running:
