@@ -9,6 +9,7 @@ from pathlib import Path
 
 from swarmhub_hub import seed
 from swarmhub_hub.database import engine_arguments, give_password
+from swarmhub_hub.proxy import SwarmhubProxy
 from swarmhub_hub.secret_files import need_keys, need_secret, read_secret
 from swarmhub_hub.settings import Settings, load_settings
 from swarmhub_hub.sign_in import sign_in
@@ -80,9 +81,10 @@ def _hub(c: t.Any, settings: Settings, secrets_dir: Path | None) -> None:
 
 def _proxy(c: t.Any, settings: Settings, secrets_dir: Path | None) -> None:
     seed_token = os.environ.get("CONFIGPROXY_AUTH_TOKEN", "")
-    c.ConfigurableHTTPProxy.should_start = False
-    c.ConfigurableHTTPProxy.api_url = settings.proxy_api_url
-    c.ConfigurableHTTPProxy.auth_token = seed_token or need_secret("proxy_token", secrets_dir)
+    c.JupyterHub.proxy_class = SwarmhubProxy
+    c.SwarmhubProxy.should_start = False
+    c.SwarmhubProxy.api_url = settings.proxy_api_url
+    c.SwarmhubProxy.auth_token = seed_token or need_secret("proxy_token", secrets_dir)
 
 
 def _services(c: t.Any, secrets_dir: Path | None) -> None:

@@ -162,7 +162,7 @@ def test_g_the_urls_password_is_neither_in_the_settings_nor_in_the_url(
     # The others reach JupyterHub as well.
     assert config.JupyterHub.init_spawners_timeout == 60
     assert config.SwarmhubSpawner.concurrent_creations == 20
-    assert config.ConfigurableHTTPProxy.auth_token == "abc123"
+    assert config.SwarmhubProxy.auth_token == "abc123"
 
 
 def test_u_the_first_administrators_password_is_in_a_file_and_stays(tmp_path: Path) -> None:
