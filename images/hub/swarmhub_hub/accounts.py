@@ -67,7 +67,7 @@ class SwarmhubAuthenticator(NativeAuthenticator):
 
         Upstream compares in the hub's only thread: while a team signs in, the hub stood still, and lost its proxy.
         """
-        name = self.normalize_username(data["username"])
+        name: str = self.normalize_username(data["username"])
         account = self.get_user(name)
         if account is None or (self.allowed_failed_logins and self.is_blocked(name)):
             return None

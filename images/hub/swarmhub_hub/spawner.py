@@ -133,8 +133,8 @@ class SwarmhubSpawner(SwarmSpawner):
         self.image = profile.image
         self.cpu_limit, self.cpu_guarantee = profile.cpu_limit, profile.cpu_guarantee
         self.mem_limit, self.mem_guarantee = profile.mem_limit, profile.mem_guarantee
-        # JupyterHub reads it before start(): it must not end a start that waits for cards.
-        waiting = self.settings.queue_timeout if profile.gpus else 0
+        # JupyterHub reads it before start(): it must not end a start that waits for cards, or for its turn.
+        waiting = self.settings.queue_timeout if profile.gpus else self.settings.start_timeout
         self.start_timeout = waiting + self.settings.start_timeout + TIMEOUT_MARGIN
         return profile
 
@@ -210,11 +210,18 @@ class SwarmhubSpawner(SwarmSpawner):
         return directory
 
     async def _start_anywhere(self, profile: Profile, directory: str) -> None:
-        self._start_the_clock()
-        async with self._slot():
+        slot, patience = self._slot(), self.settings.start_timeout
+        try:
+            await asyncio.wait_for(slot.acquire(), patience)
+        except TimeoutError as error:
+            raise SpawnFailed(503, f"So many start now that your turn did not come within {patience} s.") from error
+        try:
+            self._start_the_clock()
             kinds = card_kinds(kind for node in await self.docker("nodes") for kind, _ in advertised(node))
             await self._create(profile, directory, kinds)
             await self._wait(_is_placed, min(self._deadline, time.monotonic() + SLOT_SECONDS))
+        finally:
+            slot.release()
 
     async def _start_on_cards(self, profile: Profile, directory: str) -> None:
         """Wait for cards, and have the service created there, again elsewhere when the scheduler finds no room."""
@@ -251,7 +258,7 @@ class SwarmhubSpawner(SwarmSpawner):
         raise self._too_late()
 
     def _start_the_clock(self) -> None:
-        # Waiting for cards is no part of a notebook's age.
+        # Waiting for cards, or for its turn, is no part of a notebook's age.
         self.orm_spawner.started = utcnow(with_tz=False)
         self.user.db.commit()  # the next request, whoever's it is, would roll it back
         self._deadline = time.monotonic() + self.settings.start_timeout

@@ -24,7 +24,7 @@ def test_a_pause_of_the_hub_is_no_failure_of_the_proxy(caplog: pytest.LogCapture
         client = client_of(Proxy())
         asked = asyncio.create_task(client.add_route(ROUTE, "http://alice:8888", {}))
         await asyncio.sleep(0.001)
-        time.sleep(3.5)  # noqa: ASYNC251 - upstream gives a connection three seconds
+        time.sleep(3.5)  # upstream gives a connection three seconds
         await asked
         assert ROUTE in await client.get_all_routes()
 

@@ -203,6 +203,27 @@ def test_who_waits_for_a_card_does_not_block_the_others(
     asyncio.run(crowd())
 
 
+def test_a_turn_that_does_not_come_is_no_start_that_failed_slowly(places: Places, engine: FakeDocker) -> None:
+    waiting = [places.spawner(f"waiting{number}") for number in range(4)]
+    late = places.spawner("late")
+    late.settings = dataclasses.replace(late.settings, start_timeout=1)
+
+    async def crowd() -> None:
+        engine.script = [status("pending", "no suitable node")]
+        tasks = [asyncio.create_task(spawner.start()) for spawner in waiting]
+        while len(engine.live) < 4:
+            await asyncio.sleep(0.01)
+        with pytest.raises(SpawnFailed, match="your turn did not come"):
+            await late.start()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        engine.script = [status("running")]
+        assert await places.spawner("later").start()  # no turn was lost
+
+    asyncio.run(crowd())
+
+
 def test_a_service_left_by_an_earlier_start_is_replaced(places: Places, engine: FakeDocker) -> None:
     spawner = places.spawner()
     start(spawner)
