@@ -111,6 +111,8 @@ def _start(state: State, host: Host, others: tuple[Host, ...], slim: Path) -> st
         *_capability_options(), *_cgroup_options(),
         "--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined",
         "--security-opt=systempaths=unconfined", "--stop-signal=SIGRTMIN+3",
+        # The containers that run on a host are its siblings here: a hundred of them must not starve its daemons.
+        "--cpu-shares=16384",
         # A reboot ends the container's first process with a signal.
         "--restart=on-failure",
         "--tmpfs=/run:exec", "--tmpfs=/run/lock", "--tmpfs=/tmp:exec", "--env=container=docker",
