@@ -47,6 +47,8 @@ class SwarmhubApp(JupyterHub):
 
     name = "jupyterhub"
     swarmhub_settings = Instance(Settings, config=True, help="What the hub was told.")
+    _proxy_answers = True
+    _reported: frozenset[str] = frozenset()
 
     def init_db(self) -> None:
         """Wait for the database, and for the end of a hub before us, then let JupyterHub connect."""
@@ -114,9 +116,9 @@ class SwarmhubApp(JupyterHub):
         await super().start()
         if not (self.subapp or self.generate_config or self.generate_certs):
             chores = (
-                self._repair_routes(),
-                self._reap(),
                 self._resume(),
+                self._go_on(self.repair_routes, ROUTES_INTERVAL, ROUTES_INTERVAL),
+                self._go_on(self.reap, reaper.INTERVAL, reaper.GRACE),
                 self._go_on(self.note_usage, usage.INTERVAL),
                 self._go_on(self.cull_once, culler.INTERVAL, culler.GRACE),
             )
@@ -142,18 +144,16 @@ class SwarmhubApp(JupyterHub):
 
     # --- routes -------------------------------------------------------------------------------------------------
 
-    async def _repair_routes(self) -> None:
-        """Give a proxy that was started again its routes back, within a second or two."""
-        reachable = True
-        while True:
-            await asyncio.sleep(ROUTES_INTERVAL)
-            try:
-                await self.repair_routes_once()
-                reachable = True
-            except ProxyFailure as error:
-                if reachable:
-                    self.log.warning("The proxy's API does not answer: %s", error)
-                reachable = False
+    async def repair_routes(self) -> None:
+        """Give a proxy that was started again its routes back, within a second or two; say once that it is away."""
+        try:
+            await self.repair_routes_once()
+        except ProxyFailure as error:
+            if self._proxy_answers:
+                self.log.warning("The proxy's API does not answer: %s", error)
+            self._proxy_answers = False
+        else:
+            self._proxy_answers = True
 
     async def repair_routes_once(self) -> bool:
         """Look at the proxy's routes, and let JupyterHub check them all when one is missing; return whether it did.
@@ -223,7 +223,7 @@ class SwarmhubApp(JupyterHub):
                 return words
             await asyncio.sleep(1)
 
-    # --- notebooks that have had their time, and hours of cards ---------------------------------------------------
+    # --- what is done again and again -----------------------------------------------------------------------------
 
     async def _go_on(self, chore: t.Callable[[], t.Awaitable[None]], interval: float, grace: float = 0) -> None:
         await asyncio.sleep(grace)
@@ -239,6 +239,8 @@ class SwarmhubApp(JupyterHub):
                 self.db.rollback()
             known = isinstance(error, (*DockerFailure, SQLAlchemyError))
             self.log.warning("%s is put off: %r", getattr(chore, "__name__", chore), error, exc_info=not known)
+
+    # --- notebooks that have had their time, and hours of cards ---------------------------------------------------
 
     async def note_usage(self) -> None:
         """Write down who holds cards.
@@ -281,22 +283,8 @@ class SwarmhubApp(JupyterHub):
 
     # --- services -----------------------------------------------------------------------------------------------
 
-    async def _reap(self) -> None:
-        await asyncio.sleep(reaper.GRACE)
-        reported: frozenset[str] = frozenset()
-        while True:
-            try:
-                running = await self.reap_once()
-            except (*DockerFailure, SQLAlchemyError) as error:
-                self.log.warning("Nothing is reaped now: %s", type(error).__name__)
-            else:
-                for name in running - reported:
-                    self.log.warning("Service %s runs, but the hub does not know it; it is left alone", name)
-                reported = running
-            await asyncio.sleep(reaper.INTERVAL)
-
-    async def reap_once(self) -> frozenset[str]:
-        """Remove the services that nobody will miss; return the names of those that run unknown to the hub.
+    async def reap(self) -> None:
+        """Remove the services that nobody will miss; tell once of those that run unknown to the hub.
 
         Raises:
             docker.errors.DockerException, requests.exceptions.RequestException: the engine failed.
@@ -311,7 +299,9 @@ class SwarmhubApp(JupyterHub):
         for name in verdict.remove:
             self.log.info("Removing service %s: its notebook ended", name)
             await docker_calls("remove_service", name)
-        return frozenset(verdict.report)
+        for name in set(verdict.report) - self._reported:
+            self.log.warning("Service %s runs, but the hub does not know it; it is left alone", name)
+        self._reported = frozenset(verdict.report)
 
     def _known_services(self) -> set[str]:
         known = {
