@@ -62,29 +62,23 @@ exists:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.swarmhub.account import remove
-from ansible.module_utils.swarmhub.probe_session import HTTPX_ERROR, HubError, TokenSession, tls_context
+from ansible.module_utils.swarmhub.hub_arguments import hub_arguments, hub_session
+from ansible.module_utils.swarmhub.probe_session import HubError
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={
-            "url": {"type": "str", "required": True},
-            "api_token": {"type": "str", "required": True, "no_log": True},
-            "ca_paths": {"type": "list", "elements": "path", "default": []},
-            "name": {"type": "str", "required": True},
-            "stop_timeout": {"type": "float", "default": 60},
-        },
+        argument_spec=hub_arguments(
+            name={"type": "str", "required": True},
+            stop_timeout={"type": "float", "default": 60},
+        ),
         supports_check_mode=True,
     )
     given = module.params
-    if HTTPX_ERROR:
-        module.fail_json(msg=f"the Python library httpx is missing on this machine: {HTTPX_ERROR}")
-    timeouts = {"start_timeout": given["stop_timeout"], "request_timeout": 60}
+    session = hub_session(module, start_timeout=given["stop_timeout"], request_timeout=60)
     try:
-        tls = tls_context(given["ca_paths"], validate=True)
-        session = TokenSession(given["url"], given["name"], given["api_token"], tls=tls, **timeouts)
-        result = remove(session, check_mode=module.check_mode)
+        result = remove(session(given["name"]), check_mode=module.check_mode)
     except HubError as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)

@@ -80,33 +80,27 @@ announcement:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.swarmhub.announcements import settle
-from ansible.module_utils.swarmhub.probe_session import HTTPX_ERROR, HubError, TokenSession, tls_context
+from ansible.module_utils.swarmhub.hub_arguments import hub_arguments, hub_session
+from ansible.module_utils.swarmhub.probe_session import HubError
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={
-            "url": {"type": "str", "required": True},
-            "api_token": {"type": "str", "required": True, "no_log": True},
-            "ca_paths": {"type": "list", "elements": "path", "default": []},
-            "name": {"type": "str", "required": True},
-            "text": {"type": "str"},
-            "ends_at": {"type": "str"},
-            "users": {"type": "list", "elements": "str"},
-            "maintenance": {"type": "bool", "default": False},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        },
+        argument_spec=hub_arguments(
+            name={"type": "str", "required": True},
+            text={"type": "str"},
+            ends_at={"type": "str"},
+            users={"type": "list", "elements": "str"},
+            maintenance={"type": "bool", "default": False},
+            state={"type": "str", "choices": ["present", "absent"], "default": "present"},
+        ),
         required_if=[("state", "present", ["text"])],
         supports_check_mode=True,
     )
-    given = module.params
-    if HTTPX_ERROR:
-        module.fail_json(msg=f"the Python library httpx is missing on this machine: {HTTPX_ERROR}")
+    session = hub_session(module)
     try:
-        tls = tls_context(given["ca_paths"], validate=True)
-        session = TokenSession(given["url"], "", given["api_token"], start_timeout=0, request_timeout=30, tls=tls)
-        result = settle(session, given, check_mode=module.check_mode)
+        result = settle(session(""), module.params, check_mode=module.check_mode)
     except (HubError, ValueError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)

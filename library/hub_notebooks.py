@@ -114,42 +114,29 @@ left:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.swarmhub.drain import UNSTOPPED, Drain, Notebook
-from ansible.module_utils.swarmhub.probe_session import HTTPX_ERROR, HubError, TokenSession, tls_context
+from ansible.module_utils.swarmhub.hub_arguments import hub_arguments, hub_session
 
 
 def main() -> None:
     """Ask, and stop what is to be stopped."""
     text = {"type": "str", "required": True}
     module = AnsibleModule(
-        argument_spec={
-            "url": text,
-            "api_token": {"type": "str", "required": True, "no_log": True},
-            "ca_paths": {"type": "list", "elements": "path", "default": []},
-            "notebooks": {
+        argument_spec=hub_arguments(
+            notebooks={
                 "type": "list",
                 "elements": "dict",
                 "required": True,
                 "options": {"user": text, "profile": text, "node": text, "since": text},
             },
-            "stop": {"type": "str", "choices": ["none", "idle", "all"], "default": "none"},
-            "idle_for": {"type": "float", "default": 900},
-            "wait": {"type": "float", "default": 0},
-            "stop_timeout": {"type": "float", "default": 60},
-        },
+            stop={"type": "str", "choices": ["none", "idle", "all"], "default": "none"},
+            idle_for={"type": "float", "default": 900},
+            wait={"type": "float", "default": 0},
+            stop_timeout={"type": "float", "default": 60},
+        ),
         supports_check_mode=True,
     )
     given = module.params
-    if HTTPX_ERROR:
-        module.fail_json(msg=f"the Python library httpx is missing on this machine: {HTTPX_ERROR}")
-    try:
-        tls = tls_context(given["ca_paths"], validate=True)
-    except HubError as error:
-        module.fail_json(msg=str(error))
-
-    def session(user: str) -> TokenSession:
-        timeouts = {"start_timeout": given["stop_timeout"], "request_timeout": 30}
-        return TokenSession(given["url"], user, given["api_token"], tls=tls, **timeouts)
-
+    session = hub_session(module, start_timeout=given["stop_timeout"])
     drain = Drain([Notebook(**notebook) for notebook in given["notebooks"]], session)
     if given["stop"] == "none" or module.check_mode:
         drain.look()

@@ -103,6 +103,7 @@ rows:
 import dataclasses
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.swarmhub.hub_arguments import hub_arguments
 from ansible.module_utils.swarmhub.probe import Probe, Profile, Redactor, missing_library
 from ansible.module_utils.swarmhub.probe_session import FormSession, HubError, Session, TokenSession, tls_context
 
@@ -110,12 +111,11 @@ from ansible.module_utils.swarmhub.probe_session import FormSession, HubError, S
 def main() -> None:
     """Probe and leave with the rows."""
     module = AnsibleModule(
-        argument_spec={
-            "url": {"type": "str", "required": True},
-            "username": {"type": "str", "default": "swarmhub-probe"},
-            "password": {"type": "str", "no_log": True},
-            "api_token": {"type": "str", "no_log": True},
-            "profiles": {
+        argument_spec=hub_arguments(
+            api_token={"type": "str", "no_log": True},
+            username={"type": "str", "default": "swarmhub-probe"},
+            password={"type": "str", "no_log": True},
+            profiles={
                 "type": "list",
                 "elements": "dict",
                 "required": True,
@@ -125,11 +125,10 @@ def main() -> None:
                     "nodes": {"type": "list", "elements": "str", "required": True},
                 },
             },
-            "start_timeout": {"type": "float", "default": 300},
-            "request_timeout": {"type": "float", "default": 30},
-            "validate_certs": {"type": "bool", "default": True},
-            "ca_paths": {"type": "list", "elements": "path", "default": []},
-        },
+            start_timeout={"type": "float", "default": 300},
+            request_timeout={"type": "float", "default": 30},
+            validate_certs={"type": "bool", "default": True},
+        ),
         required_one_of=[("password", "api_token")],
         supports_check_mode=True,
     )
