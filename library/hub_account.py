@@ -8,6 +8,7 @@ module: hub_account
 short_description: Take an account out of a JupyterHub, with its server and its tokens
 description:
   - Stops the server, and waits until it is gone; then removes the account. The home stays.
+  - An account of a swarmhub hub's own goes also where nobody has signed in with it yet.
   - Runs on the controller, with the Python library C(httpx).
 options:
   url:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing as t
+from urllib.parse import quote
 
 from ansible.module_utils.swarmhub.probe_session import NotFound, Session
 
@@ -16,12 +17,18 @@ def remove(session: Session, *, check_mode: bool) -> dict[str, t.Any]:
     Raises:
         HubError: in the hub's words.
     """
+    path = session.api_path
     try:
         running = session.server() is not None
     except NotFound:
-        return {"changed": False, "exists": False}
+        # Who has signed up and never come is no user of JupyterHub yet (images/hub/swarmhub_hub/signups.py).
+        running, path = False, f"hub/api/signups/{quote(session.name, safe='')}"
+        try:
+            session.request("GET", path)
+        except NotFound:
+            return {"changed": False, "exists": False}
     if not check_mode:
         if running:
             session.stop()
-        session.request("DELETE", session.api_path)
+        session.request("DELETE", path)
     return {"changed": True, "exists": True}

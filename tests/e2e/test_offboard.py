@@ -8,7 +8,7 @@ import typing as t
 
 import pytest
 from ansible.module_utils.swarmhub.probe_kernel import Kernel
-from ansible.module_utils.swarmhub.probe_session import HubError, TokenSession
+from ansible.module_utils.swarmhub.probe_session import FormSession, HubError, Page, TokenSession, tls_context
 
 from .cards import timed_start
 from .conftest import Lab, PlayResult, run_playbook
@@ -60,6 +60,23 @@ def test_who_leaves_is_gone_and_the_home_is_kept_in_an_archive(lab: Lab, leaver:
     again = offboard(leaver.name)
     assert (again.code, set(again.changed.values())) == (0, {0}), again.output
     assert archive in again.output
+
+
+def test_an_account_that_nobody_came_with_goes_too(lab: Lab) -> None:
+    name, password = f"no-show-{secrets.token_hex(3)}", "long-enough-for-a-test"
+    options: dict[str, t.Any] = {"start_timeout": 60, "request_timeout": 30, "tls": tls_context(None, True)}
+    person = FormSession(lab.access["url"], name, password, **options)
+    page = Page(person.request("GET", "hub/signup").text)
+    form = {"username": name, "signup_password": password, "signup_password_confirmation": password}
+    person.request("POST", "hub/signup", data={**form, "_xsrf": page.fields["_xsrf"][0]})
+    predicted = offboard(name, "--check")
+    assert (predicted.code, sum(predicted.changed.values())) == (0, 1), predicted.output
+    result = offboard(name, "-econfirm=yes")
+    assert (result.code, sum(result.changed.values())) == (0, 1), result.output
+    assert "there was no home" in result.output
+    again = offboard(name, "-econfirm=yes")
+    assert again.code != 0
+    assert f"neither an account nor a home nor an archive of {name}" in " ".join(again.output.split())
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from swarmhub_hub.lock import hold_lock
 from swarmhub_hub.metrics import HubMetricsHandler, ProxyMetricsHandler, TargetsHandler
 from swarmhub_hub.queue import Queue, Waiter
 from swarmhub_hub.settings import Settings
+from swarmhub_hub.signups import SignupHandler
 from swarmhub_hub.spawner import SwarmhubSpawner
 from swarmhub_hub.usage import Usage
 from swarmhub_hub.usage_page import UsageHandler
@@ -78,6 +79,7 @@ class SwarmhubApp(JupyterHub):
         ours = [
             (r"/api/announcements(?:/([^/]+))?", AnnouncementsHandler, announcements),
             (r"/api/users/([^/]+)/server", ServerHandler),
+            (r"/api/signups/([^/]+)", SignupHandler),
             (r"/availability", AvailabilityHandler, availability),
             (r"/usage", UsageHandler, {"usage": SwarmhubSpawner.usage, "settings": self.swarmhub_settings}),
             (r"/cluster", ClusterHandler, cluster),

@@ -56,6 +56,25 @@ def test_an_administrator_lets_somebody_in_by_the_form_and_no_link_does(hub: Run
     assert 'id="newcomer"' not in hub.send("discard/newcomer", admin)
 
 
+def test_who_signed_up_and_never_came_can_be_forgotten_by_an_administrators_token(hub: RunningHub) -> None:
+    password = "long-enough"
+    fields = {"signup_password": password, "signup_password_confirmation": password}
+    hub.send("signup", Browser(), username="no-show", **fields)
+    assert hub.api("GET", "/users/no-show")[0] == 404
+    assert hub.api("GET", "/signups/no-show")[1] == {"name": "no-show", "authorized": False}
+    admin = Browser()
+    assert hub.signs_in("admin", SECRETS["admin_password"], admin)
+    hub.send("authorize/no-show", admin)
+    assert hub.api("GET", "/signups/no-show")[1]["authorized"] is True
+    assert hub.api("DELETE", "/signups/no-show", token=SECRETS["metrics_token"])[0] == 403
+    assert hub.api("DELETE", "/signups/no-show")[0] == 204
+    assert not hub.signs_in("no-show", password)
+    assert [hub.api(method, "/signups/no-show")[0] for method in ("GET", "DELETE")] == [404, 404]
+    status, answer = hub.api("DELETE", "/signups/admin")
+    assert (status, answer["message"]) == (409, "admin has signed in, and is removed as a user.")
+    assert hub.signs_in("admin", SECRETS["admin_password"])
+
+
 def test_the_way_to_accounts_and_passwords_is_on_every_page(hub: RunningHub) -> None:
     for name, password, sees_accounts in (
         ("admin", "admin_password", True),
