@@ -211,7 +211,7 @@ def sign_up(lab: Lab) -> str:
     person.request("POST", "hub/signup", data={**form, "_xsrf": page.fields["_xsrf"][0]})
     admin = form_session(lab, lab.access["admin_user"], lab.access["admin_password"])
     admin.sign_in()
-    admin.request("GET", f"hub/authorize/{PERSON}", follow_redirects=True)
+    admin.request("POST", f"hub/authorize/{PERSON}", follow_redirects=True)
     person.sign_in()
     return str(person.request("POST", f"{person.api_path}/tokens", json={}).json()["token"])
 
