@@ -144,6 +144,16 @@ class Announcements:
             self._db.commit()
         return row is not None
 
+    def part(self, user: str) -> None:
+        """Say nothing more to a user who is being removed, nor to a later one of that name."""
+        for each in self.current():
+            if each.users and user in each.users:
+                others = tuple(name for name in each.users if name != user)
+                if others:
+                    self.put(dataclasses.replace(each, users=others))
+                else:
+                    self.take_back(each.name)
+
 
 def may_upgrade(db_url: str, arguments: dict[str, t.Any]) -> bool:
     """Tell whether playbooks/upgrade.yml lets the hub upgrade its database, of whatever schema that is.

@@ -406,6 +406,11 @@ class SwarmhubSpawner(SwarmSpawner):
             await self._remove_service()
         super().run_post_stop_hook()
 
+    def delete_forever(self) -> None:
+        """JupyterHub forgets the user, however people sign in: nobody of that name inherits from this one."""
+        self.usage.part(self.user.name)
+        self.announcements.part(self.user.name)
+
     async def ask(self) -> None:
         """See that the swarm answers.
 

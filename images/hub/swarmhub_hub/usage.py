@@ -3,7 +3,8 @@
 A table of the hub's database with one row for each task of the swarm that holds or has held cards, written from the
 swarm's own list of tasks. A hub that was away finds its notebooks' tasks there still, with the time of their end where
 they have ended, since nobody but the hub takes services away. Held is what counts, not what was done with it; a card
-that several notebooks share is held by none. A group's hours are those of the people who are in it now.
+that several notebooks share is held by none. A group's hours are those of the people who are in it now. Those of a user
+who was removed stay in the table of all, under a name that is nobody's.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ INTERVAL = 60
 DAYS = 30
 WINDOW = DAYS * 86400
 HOUR = 3600
+#: JupyterHub takes no name with a slash.
+FORMER = "/former"
 
 
 class _Base(DeclarativeBase):
@@ -71,6 +74,12 @@ class Usage:
             elif until > now - WINDOW:
                 since, cards = min(_seconds(task["CreatedAt"]), until), len(held_cards(task))
                 self._db.add(Row(task_id=task_id, user_name=user, cards=cards, since=since, until=until))
+        self._db.commit()
+
+    def part(self, user: str) -> None:
+        """Charge the hours of a user who is being removed to nobody who comes later, by that name or another."""
+        former = user[: Row.user_name.type.length - len(FORMER)] + FORMER
+        self._db.execute(sa.update(Row).where(Row.user_name == user).values(user_name=former))
         self._db.commit()
 
     def hours(self, now: float, users: t.Collection[str] | None = None) -> dict[str, float]:

@@ -13,6 +13,7 @@ from conftest import Places, message, start
 from fake_docker import FakeDocker
 from jupyterhub import orm
 from sqlalchemy.orm import Session
+from swarmhub_hub.announcements import Announcement
 from swarmhub_hub.settings import Settings
 from swarmhub_hub.spawner import SpawnFailed
 from swarmhub_hub.usage import HOUR, WINDOW, Usage
@@ -142,6 +143,33 @@ def test_what_a_stopped_notebook_has_held_is_written_down(places: Places, engine
     start(spawner, profile="gpu")
     asyncio.run(spawner.stop())
     assert list(spawner.usage.hours(time.time())) == ["alice"]
+
+
+def test_who_comes_after_somebody_of_the_same_name_inherits_neither_hours_nor_words(places: Places) -> None:
+    places.settings = dataclasses.replace(places.settings, user_gpu_hours=1)
+    places.start_hub()
+    alice = places.spawner()
+    alice.user.spawners[""] = alice
+    now = time.time()
+    running = task("alice", 1, now - 2 * HOUR)
+    alice.usage.note([running, task("bob", 1, now - HOUR)], now)
+    alice.announcements.put(Announcement("stopped", "It had been idle.", users=("alice",)))
+    alice.announcements.put(Announcement("drain", "Save your work.", users=("alice", "bob")))
+    alice.announcements.put(Announcement("all", "The hub rests."))
+    assert alice.usage.refusal("alice", [], now)
+    asyncio.run(alice.user.delete_spawners())  # as JupyterHub does before it removes a user
+    alice.usage.note([running], now + 60)
+    assert alice.usage.refusal("alice", [], now + 60) == ""
+    assert rounded(alice.usage, now) == {"alice/former": 2.02, "bob": 1}
+    told = {each.name: each.users for each in alice.announcements.current()}
+    assert told == {"all": None, "drain": ("bob",)}
+
+
+def test_a_long_name_that_has_parted_fits(usage: Usage) -> None:
+    usage.note([task("a" * 255, 1, NOW - HOUR)], NOW)
+    usage.part("a" * 255)
+    [name] = usage.hours(NOW)
+    assert (len(name), name[-8:]) == (255, "a/former")
 
 
 def test_a_group_has_so_many_servers_at_a_time(places: Places) -> None:
