@@ -147,7 +147,7 @@ class SwarmhubSpawner(SwarmSpawner):
 
     def _check_limits(self, profile: Profile) -> None:
         name, groups = self.user.name, self._groups()
-        refusal = servers_refusal(self.user.db, self.settings.group_server_limits, name, groups)
+        refusal = servers_refusal(self.user.db, self.settings.group_server_limits, self.orm_spawner, groups)
         if profile.gpus and not profile.gpu_shared:
             refusal = refusal or self.usage.refusal(name, groups, time.time())
         if refusal:

@@ -192,6 +192,20 @@ def test_a_group_has_so_many_servers_at_a_time(places: Places) -> None:
     assert start(bob)
 
 
+def test_of_two_who_ask_for_the_last_place_at_the_same_moment_the_first_has_it(places: Places) -> None:
+    places.settings = dataclasses.replace(places.settings, group_server_limits={"students": 1})
+    places.start_hub()
+    spawners = alice, bob = [places.spawner(name, groups=["students"]) for name in ("alice", "bob")]
+    for spawner in spawners:  # JupyterHub writes a server down before it starts it
+        spawner.orm_spawner.server = orm.Server(base_url=f"/user/{spawner.user.name}/")
+        places.db.commit()
+    with pytest.raises(SpawnFailed, match="403"):
+        start(bob)
+    assert start(alice)
+    with pytest.raises(SpawnFailed, match="403"):
+        start(bob)
+
+
 def test_the_table_has_groups_and_people_with_the_most_hours_first(db: Session, settings: Settings) -> None:
     settings = dataclasses.replace(settings, user_gpu_hours=9, group_gpu_hours={"lab": 6})
     usage = Usage(db, settings)
