@@ -47,12 +47,17 @@ def lines(usage: Usage, settings: Settings, users: t.Collection[str] | None, gro
 
 
 def as_csv(table: t.Iterable[Line]) -> str:
-    """Return the table with a header; a limit that there is not is empty."""
+    """Return the table with a header; a limit that there is not is empty, and a name is no formula."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["kind", "name", f"hours_of_cards_in_{DAYS}_days", "allowed"])
-    writer.writerows([line.kind, line.name, f"{line.hours:.2f}", line.allowed or ""] for line in table)
+    writer.writerows([line.kind, _plain(line.name), f"{line.hours:.2f}", line.allowed or ""] for line in table)
     return text.getvalue()
+
+
+def _plain(cell: str) -> str:
+    """Return a cell that a spreadsheet takes for text."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 class UsageHandler(BaseHandler):

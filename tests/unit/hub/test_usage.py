@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import dataclasses
 import datetime
+import io
 import time
 import typing as t
 
@@ -232,3 +234,11 @@ def test_the_table_has_groups_and_people_with_the_most_hours_first(db: Session, 
         "group,lab,3.00,6",
         "group,none,0.00,",
     ]
+
+
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
+def test_a_name_is_no_formula_of_a_spreadsheet(first: str) -> None:
+    [_, row] = csv.reader(io.StringIO(as_csv([Line("user", f"{first}1+1", 0, 0)]), newline=""))
+    assert row[1] == f"'{first}1+1"
+    [_, row] = csv.reader(io.StringIO(as_csv([Line("user", f"a{first}1", 0, 0)]), newline=""))
+    assert row[1] == f"a{first}1"
