@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import tempfile
 import typing as t
@@ -16,6 +17,10 @@ from swarmhub_hub.settings import NOTEBOOK_GID, NOTEBOOK_UID, Folder, Homes
 MODE = 0o750
 #: Directory of the shared folders inside a home.
 SHARED = "shared"
+#: What a home is called while it is made; no user's home begins with a dot.
+NEW = ".new-"
+#: Tells what this hub makes from what a hub that was killed has left.
+_OURS = f"{NEW}{secrets.token_hex(4)}-"
 
 
 class HomeError(Exception):
@@ -59,8 +64,11 @@ def make_home(homes: Homes, directory: str, folders: t.Collection[Folder] = ()) 
 
 
 def _make_new(home: Path) -> None:
-    """Make a home with the files of the skeleton; none is ever seen half filled."""
-    new = Path(tempfile.mkdtemp(prefix=".new-", dir=home.parent))  # no user's home begins with a dot
+    """Make a home with the files of the skeleton; none is ever seen half filled, and nothing half filled stays."""
+    for left in home.parent.glob(f"{NEW}*"):
+        if not left.name.startswith(_OURS):
+            shutil.rmtree(left, ignore_errors=True)  # it may be gone by now: two starts at a time
+    new = Path(tempfile.mkdtemp(prefix=_OURS, dir=home.parent))
     try:
         skeleton.fill(new)
         new.rename(home)

@@ -7,6 +7,8 @@ import dataclasses
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,34 @@ def test_a_skeleton_that_cannot_be_written_leaves_no_home(
     with pytest.raises(HomeError, match="No space left"):
         make_home(homes, "alice")
     assert list(tmp_path.iterdir()) == []
+
+
+@root_only
+def test_what_a_killed_hub_left_goes_when_the_next_makes_a_home(
+    homes: Homes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill = (
+        "import os, sys; from pathlib import Path; from swarmhub_hub import homes, settings, skeleton;"
+        "skeleton.fill = lambda new: ((new / 'half').write_text('a'), os._exit(9));"
+        "homes.make_home(settings.Homes(driver='bind', path='/srv/homes', mount=sys.argv[1]), 'alice')"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", kill, tmp_path], check=False, env={"PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    assert killed.returncode == 9
+    [left] = tmp_path.iterdir()
+    fill = skeleton.fill
+
+    def meanwhile(new: Path) -> None:
+        monkeypatch.setattr(skeleton, "fill", fill)
+        make_home(homes, "bob")
+        assert new.is_dir(), "another start of this hub's leaves it alone"
+        fill(new)
+
+    monkeypatch.setattr(skeleton, "fill", meanwhile)
+    make_home(homes, "alice")
+    assert not left.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alice", "bob"]
 
 
 def test_a_link_is_not_followed(homes: Homes, tmp_path: Path) -> None:
