@@ -29,6 +29,11 @@ options:
       <<: *attributes
       content: {description: All of the file., type: str, default: ""}
       secret_content: {description: The same, kept out of diffs and logs., type: str}
+      encoding:
+        description: How the content is given; V(base64) where it is no text.
+        type: str
+        choices: [utf-8, base64]
+        default: utf-8
       absent: {description: Whether the file is taken away., type: bool, default: false}
 attributes:
   check_mode: {description: Predicts the real run., support: full}
@@ -69,6 +74,7 @@ ARGUMENTS = {
             **ATTRIBUTES,
             "content": {"type": "str", "default": ""},
             "secret_content": {"type": "str", "no_log": True},
+            "encoding": {"type": "str", "choices": ["utf-8", "base64"], "default": "utf-8"},
             "absent": {"type": "bool", "default": False},
         },
     },

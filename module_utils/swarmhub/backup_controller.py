@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import json
 import os
@@ -24,22 +25,23 @@ def collect(directory: str, secrets: Mapping[str, str], nodes: Iterable[Facts]) 
         secrets: by name, decrypted. The key of the backups is left out: it opens them.
         nodes: as the Engine API's ``GET /nodes``.
 
-    Raises:
-        ValueError: a file of the inventory is no text.
     """
-    inventory = {}
+    inventory: dict[str, str] = {}
+    binaries: dict[str, str] = {}
     for path in sorted(Path(directory).rglob("*")):
         name = path.relative_to(directory)
         if path.is_file() and name.parts[0] != "secrets" and not any(part.startswith(".") for part in name.parts):
+            content = path.read_bytes()
             try:
-                inventory[str(name)] = path.read_text()
+                inventory[str(name)] = content.decode()
             except UnicodeDecodeError:
-                raise ValueError(f"{path} is no text: keep it outside of the inventory's directory") from None
+                binaries[str(name)] = base64.b64encode(content).decode()
     return json.dumps(
         {
             "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "secrets": {name: value for name, value in secrets.items() if name != "backup_key"},
             "inventory": inventory,
+            "binaries": binaries,
             "nodes": named_nodes(nodes),
         }
     )
@@ -63,15 +65,21 @@ def put_back(directory: str, cluster: Facts) -> dict[str, list[dict[str, str]]]:
     Secrets that are there stay; of the inventory, what is as it was is left out.
     """
 
-    def here(name: str) -> str | None:
+    def here(name: str) -> bytes | None:
         path = Path(directory, name)
-        return path.read_text() if path.exists() else None
+        return path.read_bytes() if path.exists() else None
 
-    wanted = {f"secrets/{name}": value for name, value in cluster["secrets"].items() if here(f"secrets/{name}") is None}
-    wanted |= {f"{RESTORED}/{name}": text for name, text in cluster["inventory"].items() if here(name) != text}
+    texts = {f"secrets/{name}": value for name, value in cluster["secrets"].items() if here(f"secrets/{name}") is None}
+    texts |= {f"{RESTORED}/{name}": text for name, text in cluster["inventory"].items() if here(name) != text.encode()}
+    binaries = {  # those of an older backup are none
+        f"{RESTORED}/{name}": content
+        for name, content in cluster.get("binaries", {}).items()
+        if here(name) != base64.b64decode(content)
+    }
     ours = {"owner": str(os.getuid()), "group": str(os.getgid())}
     files = [
-        {"path": f"{directory}/{name}", "mode": "0600", "secret_content": content, **ours}
+        {"path": f"{directory}/{name}", "mode": "0600", "secret_content": content, "encoding": encoding, **ours}
+        for encoding, wanted in (("utf-8", texts), ("base64", binaries))
         for name, content in wanted.items()
     ]
     folders = sorted({str(Path(file["path"]).parent) for file in files})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import tempfile
 import typing as t
@@ -44,18 +45,19 @@ class Settler:
         """Write a file with its ``content`` or ``secret_content``, or take an ``absent`` one away."""
         path = self._begin(entry)
         secret = entry["secret_content"] is not None
-        content = entry["secret_content"] if secret else entry["content"]
+        text = entry["secret_content"] if secret else entry["content"]
+        content = base64.b64decode(text) if entry["encoding"] == "base64" else text.encode()
         now = path.read_bytes() if path.is_file() else None
         if entry["absent"]:
             if now is not None:
                 self._note("file", "absent")
                 if not self._module.check_mode:
                     path.unlink()
-        elif now == content.encode():
+        elif now == content:
             self._mend(entry, path)
         else:
             before = (now or b"").decode(errors="replace")
-            self._note(*(("", "not shown\n") if secret else (before, content)))
+            self._note(*(("", "not shown\n") if secret else (before, content.decode(errors="replace"))))
             if not self._module.check_mode:
                 self._write(entry, path, content)
 
@@ -63,11 +65,11 @@ class Settler:
         self.at = entry["path"]
         return Path(self.at)
 
-    def _write(self, entry: Entry, path: Path, content: str) -> None:
+    def _write(self, entry: Entry, path: Path, content: bytes) -> None:
         """Put the content in its place at one stroke: at no moment is it half there, or open to others."""
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
             part = Path(stream.name)
-            stream.write(content.encode())
+            stream.write(content)
         try:
             self._set_attributes(entry, part)
             part.replace(path)

@@ -6,11 +6,13 @@ import json
 import typing as t
 from pathlib import Path
 
+import owned_files
 import pytest
 from ansible.module_utils.swarmhub import backup, backup_controller
 from ansible.module_utils.swarmhub.backup import BackupError, Repository
 from ansible.module_utils.swarmhub.backup_findings import backup_host
 from ansible.module_utils.swarmhub.findings import Finding
+from ansible.module_utils.testing import patch_module_args
 from rendering import ROOT, render
 from test_inventory import SINGLE, VARIABLES, findings, only
 from test_looks import findings as look_findings
@@ -112,10 +114,27 @@ def test_the_controller_gives_inventory_secrets_and_nodes_but_not_the_key(invent
     assert found["nodes"] == {"worker-a": {"role": "worker", "availability": "pause", "labels": {"rack": "a"}}}
 
 
-def test_what_is_no_text_is_named(inventory: Path) -> None:
-    (inventory / "picture.png").write_bytes(b"\x89PNG")
-    with pytest.raises(ValueError, match=r"picture\.png is no text"):
-        collected(inventory)
+def test_what_is_no_text_is_taken_along_and_put_back(inventory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture, binary = inventory / "skeleton/picture.png", b"\x89PNG\r\n\0\xff"
+    picture.parent.mkdir()
+    picture.write_bytes(binary)
+    cluster = collected(inventory)
+    assert cluster["inventory"].keys() == {"hosts.yml", "group_vars/all.yml"}
+    assert backup_controller.put_back(str(inventory), {**cluster, "secrets": {}})["files"] == []
+    picture.write_bytes(binary + b"new")
+    wanted = backup_controller.put_back(str(inventory), {**cluster, "secrets": {}})
+    for changed in (True, False):
+        with patch_module_args(wanted), pytest.raises(SystemExit):
+            owned_files.main()
+        assert json.loads(capsys.readouterr().out)["changed"] is changed
+    assert (inventory / ".restored/skeleton/picture.png").read_bytes() == binary
+    assert picture.read_bytes() == binary + b"new"
+
+
+def test_a_backup_of_before_binaries_were_taken_along_is_put_back(inventory: Path) -> None:
+    cluster = {"secrets": {}, "inventory": {"hosts.yml": "as it was"}, "nodes": {}}
+    [file] = backup_controller.put_back(str(inventory), cluster)["files"]
+    assert (file["path"], file["encoding"]) == (f"{inventory}/.restored/hosts.yml", "utf-8")
 
 
 def test_what_is_missing_or_otherwise_is_put_back_and_the_inventory_in_use_left(inventory: Path) -> None:
