@@ -20,7 +20,7 @@ from ansible.module_utils.swarmhub.probe_kernel import Kernel
 from ansible.module_utils.swarmhub.probe_session import TokenSession
 
 from .cards import held_cards
-from .conftest import ROOT, SECRETS, Lab
+from .conftest import ROOT, SECRETS, Lab, edit_hosts, run_playbook
 from .doors import Door, code, from_host
 
 FILES = ROOT / "roles/monitoring/files"
@@ -196,3 +196,24 @@ def test_a_silent_host_is_told_of(prometheus: Prometheus, silenced: tuple[str, q
     assert alert["labels"]["node"] == node
     assert alert["annotations"]["summary"] == f"{node} does not answer"
     assert prometheus.query(f'ALERTS{{alertname="HostUnreachable", node="{node}", alertstate="firing"}}')
+
+
+@pytest.mark.long
+def test_where_nobody_watches_any_more_nothing_of_it_runs(lab: Lab, copied_inventory: Path) -> None:
+    (host,) = lab.inventory["monitoring_server"]["hosts"]
+    units = ["prometheus", "prometheus-blackbox-exporter", "prometheus-alertmanager", "prometheus-node-exporter"]
+    edit_hosts(copied_inventory, lambda everything: everything["children"].pop("monitoring_server"))
+    variables = copied_inventory / "group_vars/all.yml"
+    variables.write_text(re.sub("(?m)^monitoring_alert_webhook:.*$", "", variables.read_text()))
+    try:
+        predicted = run_playbook("site.yml", "--check", inventory=copied_inventory)
+        assert predicted.code == 0, predicted.output
+        assert set(lab.ssh(host, f"systemctl is-active {' '.join(units)}").split()) == {"active"}
+        first, second = (run_playbook("site.yml", inventory=copied_inventory) for _ in range(2))
+        assert (first.code, second.code, sum(second.changed.values())) == (0, 0, 0), first.output + second.output
+        assert set(lab.ssh(host, f"systemctl is-active {' '.join(units)}", check=False).split()) == {"inactive"}
+        assert lab.ssh(host, "ls /etc/prometheus/swarmhub-metrics-token", check=False) == ""
+    finally:
+        back = run_playbook("site.yml")
+        assert back.code == 0, back.output
+    assert set(lab.ssh(host, f"systemctl is-active {' '.join(units)}").split()) == {"active"}

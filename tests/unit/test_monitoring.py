@@ -139,8 +139,9 @@ def test_the_dashboards_panels_do_not_overlap_and_each_asks_something() -> None:
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, t.Any]:
     """What the role would write on three hosts."""
     hosts = {
-        "plain": {"monitoring_hub_url": "http://192.0.2.11:8000"},
+        "plain": {"monitoring_here": True, "monitoring_hub_url": "http://192.0.2.11:8000"},
         "full": {
+            "monitoring_here": True,
             "monitoring_hub_url": "https://hub.example.org/jupyter/",
             "monitoring_alert_webhook": "https://chat.example.org/token",
             "monitoring_others": [{"name": "store1", "address": "192.0.2.41"}],
@@ -205,3 +206,57 @@ def test_a_host_is_known_by_its_address_or_where_ansible_reaches_it() -> None:
         {"name": "store1", "address": "192.0.2.41"},
         {"name": "store2", "address": "store2.lan"},
     ]
+
+
+# --- what is left where nobody watches any more ---------------------------------------------------------------------
+
+OWNED = "{'exporters': exporters_owned, 'monitoring': monitoring_owned}"
+MAY = {"disturb": False, "drain": False, "reboot": False}
+TOKEN, SETTINGS = "/etc/prometheus/swarmhub-metrics-token", "/etc/default/prometheus-node-exporter"
+
+
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> dict[str, t.Any]:
+    """What differs on hosts that are asked by nobody, and what is looked at."""
+
+    def host(token: bool, exporter: str | None, here: bool = False) -> dict[str, t.Any]:
+        file = {"owner": "root", "uid": 0, "group": "root", "gid": 0, "mode": "0644", "mtime": 1, "sha256": "x"}
+        settings = None if exporter is None else {**file, "sha256": exporter}
+        seen = {"files": {TOKEN: file if token else None, SETTINGS: settings}, "units": {}, "sysctls": {}}
+        return {"seen": {**seen, "packages": {}, "time": 9}, "exporters_here": here}
+
+    ours = "{{ exporters_node_file.content | hash('sha256') }}"
+    hosts = {
+        "never": host(False, None),
+        "sites_own": host(False, "y"),
+        "former": host(True, ours),
+        "moved_from": host(True, ours, here=True),
+    }
+    shown = {
+        "differing": "{{ OWNED | swarmhub_compare(node_state, node_may) }}".replace("OWNED", OWNED),
+        "names": "{{ names }}",
+    }
+    facts = [
+        {"names": "{{ OWNED | swarmhub_names }}".replace("OWNED", OWNED)},
+        {"node_state": "{{ seen }}"},
+    ]
+    folder = tmp_path_factory.mktemp("left")
+    roles = ["monitoring", "exporters"]
+    return render(folder, {"all": {"hosts": hosts}}, roles, shown, facts, vars={"node_state": {}, "node_may": MAY})
+
+
+def test_what_a_former_host_of_prometheus_has_of_ours_is_found_and_the_sites_own_is_left(
+    left: dict[str, t.Any],
+) -> None:
+    found = {host: shown["differing"]["differences"] for host, shown in left.items()}
+    assert (found["never"], found["sites_own"]) == ({}, {})
+    assert found["former"]["monitoring"]["files"] == {TOKEN: "present"}
+    assert list(found["former"]["exporters"]["facts"]) == ["nobody asks the exporters any more"]
+    assert found["moved_from"]["monitoring"]["files"] == {TOKEN: "present"}
+    assert SETTINGS not in found["moved_from"]["exporters"]["files"]
+
+
+def test_what_is_to_be_stopped_has_been_looked_at(left: dict[str, t.Any]) -> None:
+    units = {"prometheus", "prometheus-blackbox-exporter", "prometheus-alertmanager", "prometheus-node-exporter"}
+    assert {f"{unit}.service" for unit in units} <= set(left["former"]["names"]["units"])
+    assert {TOKEN, SETTINGS} <= set(left["former"]["names"]["files"])
