@@ -152,6 +152,9 @@ def test_a_renewed_certificate_leaves_the_notebooks_websockets_alone(
         kernel.run("kept = 6")
         before = site.serial()
         renewed = site.renew()
+        stale = site.play("playbooks/verify.yml")
+        assert stale.code != 0
+        assert "shows another certificate at port 443" in " ".join(stale.output.split())
         result = site.play("site.yml")
         assert result.code == 0, result.output
         assert before != site.serial() == renewed.certificate.serial_number
