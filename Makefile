@@ -15,7 +15,7 @@ help: ## Show this help
 
 venv: ## Make .venv (all tools) and .venv-hub (the hub image's packages), each when its lock has changed
 	@tests/make_venv .venv requirements.lock
-	@tests/make_venv .venv-hub images/hub/requirements.lock pytest pytest-asyncio
+	@tests/make_venv .venv-hub images/hub/requirements.lock pytest pytest-asyncio jupyter-server
 
 lock: ## Write requirements.lock anew from pyproject.toml; UPGRADE=1 takes the newest versions allowed
 	CUSTOM_COMPILE_COMMAND="make lock" pip-compile --quiet $(if $(UPGRADE),--upgrade) --output-file requirements.lock pyproject.toml

@@ -1,4 +1,4 @@
-"""What the hub tells people on its pages, and its maintenance mode.
+"""What the hub tells people on its pages and on those of their notebooks, and its maintenance mode.
 
 A table of the hub's database: what was said stays said when the hub is started again. The API is for whoever may stop
 everybody's servers (scope admin:servers):
@@ -6,6 +6,10 @@ everybody's servers (scope admin:servers):
     GET    /hub/api/announcements
     PUT    /hub/api/announcements/NAME    {"text": …, "until": …, "users": […], "maintenance": …}
     DELETE /hub/api/announcements/NAME
+
+A notebook's server asks with its own token, which may do little more, for what its user is told:
+
+    GET    /hub/api/user/announcements
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import typing as t
 
 import sqlalchemy as sa
 from jupyterhub.apihandlers.base import APIHandler
+from jupyterhub.user import User
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from tornado import web
 
@@ -216,3 +221,18 @@ class AnnouncementsHandler(APIHandler):
         if not self._announcements.take_back(name):
             raise web.HTTPError(404)
         self.set_status(204)
+
+
+class ToldHandler(APIHandler):
+    """What the pages tell the user who asks; for whom else it is, is nobody's business."""
+
+    def initialize(self, told: t.Callable[[User], list[Announcement]]) -> None:
+        """Keep what the app gives."""
+        self._told = told
+
+    def get(self) -> None:
+        """Return the list; any token of a user will do, a service is nobody that anything is told."""
+        if not isinstance(self.current_user, User):
+            raise web.HTTPError(403)
+        told = [each.as_json() for each in self._told(self.current_user)]
+        self.write(json.dumps([{key: value for key, value in each.items() if key != "users"} for each in told]))

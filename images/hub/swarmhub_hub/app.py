@@ -19,7 +19,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Instance
 
 from swarmhub_hub import culler, reaper, usage
-from swarmhub_hub.announcements import Announcement, Announcements, AnnouncementsHandler, may_upgrade
+from swarmhub_hub.announcements import Announcement, Announcements, AnnouncementsHandler, ToldHandler, may_upgrade
 from swarmhub_hub.availability import Availability, AvailabilityHandler, ClusterLook
 from swarmhub_hub.cancelling import ServerHandler
 from swarmhub_hub.cluster_page import ClusterHandler
@@ -78,6 +78,7 @@ class SwarmhubApp(JupyterHub):
         metrics = {**cluster, "settings": self.swarmhub_settings}
         ours = [
             (r"/api/announcements(?:/([^/]+))?", AnnouncementsHandler, announcements),
+            (r"/api/user/announcements", ToldHandler, {"told": self._told}),
             (r"/api/users/([^/]+)/server", ServerHandler),
             (r"/api/signups/([^/]+)", SignupHandler),
             (r"/availability", AvailabilityHandler, availability),
@@ -90,7 +91,7 @@ class SwarmhubApp(JupyterHub):
         self.handlers[:0] = self.add_url_prefix(self.hub_prefix, ours)
 
     def _told(self, user: t.Any) -> list[Announcement]:
-        """Return what a page tells a JupyterHub user, or None, who has not signed in."""
+        """Return what a page, or a notebook's own, tells a JupyterHub user, or None, who has not signed in."""
         told = SwarmhubSpawner.announcements.shown_to(user)
         if user is None:
             return told

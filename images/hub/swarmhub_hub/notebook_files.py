@@ -1,10 +1,11 @@
 """Settings that every notebook gets, whatever its image: files of ours, mounted as swarm configs.
 
 They keep the databases of Jupyter and IPython off the home: sqlite on NFS hangs kernels and corrupts itself. They set
-the security headers of its answers, and bring an extension of the server, which reports work that no browser sees. The
-places are read by every version of Jupyter and IPython, wherever it is installed, and images seldom have files there;
-of a ``.py`` and a ``.json`` of one name both are read, and extensions are switched on one by one, whatever the user's
-own configuration switches.
+the security headers of its answers. They bring two extensions of the server, which report work that no browser sees and
+fetch what the hub announces, and one of JupyterLab, which shows that on the notebook's page. The places are read by
+every version of Jupyter and IPython, wherever it is installed, and images seldom have files there; of a ``.py`` and a
+``.json`` of one name both are read, and extensions are switched on one by one, whatever the user's own configuration
+switches.
 """
 
 from __future__ import annotations
@@ -20,12 +21,17 @@ from docker.errors import APIError
 from swarmhub_hub.docker_calls import docker_calls
 
 SOURCES = Path(__file__).parent / "notebook_files"
+LABEXTENSION = "/usr/local/share/jupyter/labextensions/swarmhub-announcements"
 #: The files of SOURCES, and where they are in the notebook.
 TARGETS = {
     "jupyter_config.json": "/etc/jupyter/jupyter_config.json",
     "jupyter_config.py": "/etc/jupyter/jupyter_config.py",
     "jupyter_server_config.json": "/etc/jupyter/jupyter_server_config.d/swarmhub.json",
     "swarmhub_activity.py": "/etc/jupyter/swarmhub/swarmhub_activity.py",
+    "swarmhub_announcements.py": "/etc/jupyter/swarmhub/swarmhub_announcements.py",
+    # Not in a folder ``static``, whose files browsers keep for a year.
+    "labextension.json": f"{LABEXTENSION}/package.json",
+    "labextension.js": f"{LABEXTENSION}/labextension.js",
     "ipython_config.json": "/etc/ipython/ipython_config.json",
 }
 PREFIX = "swarmhub-notebook-"
