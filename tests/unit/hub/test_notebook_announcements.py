@@ -85,9 +85,28 @@ def test_a_notebooks_own_server_tells_its_user_and_nobody_else(hub: RunningHub, 
         request.add_header("Authorization", f"token {SERVER_TOKEN}")
         with urllib.request.urlopen(request, timeout=20) as answer:
             told = answer.read().decode()
-            assert answer.headers["Cache-Control"] == "no-store"
+            assert answer.headers["Cache-Control"] == "no-cache"
     assert json.loads(told) == TOLD
     assert token not in told + (tmp_path / "log").read_text()
+
+
+def test_what_has_not_changed_is_not_told_again(
+    hub: RunningHub, token: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(swarmhub_announcements, "INTERVAL", 0)
+
+    async def look() -> None:
+        told = Told(f"{hub.url}/api", token, LOG)
+        first = await told.get()
+        assert first == TOLD
+        assert await told.get() is first
+        hub.api("PUT", "/announcements/zzz", {"text": "x"})
+        assert len(await told.get()) == 2
+        hub.api("DELETE", "/announcements/zzz")
+        assert await told.get() == TOLD
+
+    asyncio.run(look())
+    assert caplog.text == ""
 
 
 class Hub(BaseHTTPRequestHandler):

@@ -21,6 +21,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 INTERVAL = 50
 #: Seconds after which the hub is given up for now.
 PATIENCE = 10
+UNCHANGED = 304
 
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:
@@ -57,8 +58,10 @@ class Told:
         try:
             answer = await AsyncHTTPClient().fetch(self._url, headers=self._headers, request_timeout=PATIENCE)
             self._answer = json.loads(answer.body)
+            self._headers["If-None-Match"] = answer.headers.get("Etag", "")
         except (HTTPClientError, OSError, ValueError) as error:
-            self._log.warning("The hub does not say what it announces: %s", error)
+            if getattr(error, "code", None) != UNCHANGED:
+                self._log.warning("The hub does not say what it announces: %s", error)
 
 
 class AnnouncementsHandler(APIHandler):
@@ -74,5 +77,5 @@ class AnnouncementsHandler(APIHandler):
     @web.authenticated
     async def get(self) -> None:
         """Return a list of ``{"name": …, "text": …, "until": …, "maintenance": …}``."""
-        self.set_header("Cache-Control", "no-store")
+        self.set_header("Cache-Control", "no-cache")
         self.finish(json.dumps(await self._told.get()))
