@@ -1,4 +1,4 @@
-"""Where our extensions are found: last, so that it hides nothing of the image's."""
+"""Where our extensions are found: last, so that they hide nothing of the image's."""
 
 import sys
 
