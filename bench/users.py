@@ -1,7 +1,7 @@
 """A hundred and fifty people on the lab that is up: what they cost hub and proxy, how long they wait, what fails.
 
-They sign in at two a second, by the pages, and each starts a notebook. So many of them as memory holds keep a kernel
-that runs a cell every ten seconds; then the hub is killed under them, and the proxy; then all stop. The floor is as
+They sign in at two a second, by the pages, and each starts a notebook. So many of them as memory holds then start a
+kernel that runs a cell every ten seconds; the hub is killed under them, and the proxy; then all stop. The floor is as
 many services of the same kind, made straight through the Engine API in the hub's own container, at the same pace.
 Hub and proxy have a large share of the cores, as on a manager of their own, and the floor has the hub's.
 Run it with ``make bench-users``, as root, on a lab with nobody else on it.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import statistics
 import threading
@@ -18,6 +19,7 @@ import time
 import typing as t
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 from ansible.module_utils.swarmhub.probe_kernel import Kernel
@@ -29,6 +31,7 @@ from tests.e2e.conftest import ROOT, Lab, run_playbook
 PER_SECOND = 2
 SLOTS = 4  # the spawner's concurrent_creations
 CELL_PAUSE = 10
+RESERVE = 2 * 2**20  # KiB of memory that kernels leave
 PASSWORD = "long-enough-for-a-bench"  # noqa: S105 - of accounts that live as long as this runs
 CELL = "sum(i * i for i in range(20000))"
 HASH = "import bcrypt, sys; print(bcrypt.hashpw(sys.argv[1].encode(), bcrypt.gensalt()).hex())"
@@ -51,7 +54,7 @@ class Person:
     cells: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
-    def arrive(self, begin: float, with_kernel: bool) -> None:
+    def arrive(self, begin: float) -> None:
         """Sign in at ``begin`` (of time.monotonic), and start a notebook."""
         time.sleep(max(0.0, begin - time.monotonic()))
         try:
@@ -61,9 +64,14 @@ class Person:
             self.session.wait_until_ready()
             self.waited = time.monotonic() - asked
             self.session.enter_server()
-            if with_kernel:
-                self.kernel = Kernel(self.session, 120).__enter__()
-                self.kernel.run("1")
+        except HubError as error:
+            self.failures.append(str(error))
+
+    def start_kernel(self) -> None:
+        """Start a kernel, and see that it runs."""
+        try:
+            self.kernel = Kernel(self.session, 120).__enter__()
+            self.kernel.run("1")
         except HubError as error:
             self.failures.append(str(error))
 
@@ -190,9 +198,10 @@ def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--people", type=int, default=150)
-    parser.add_argument("--kernels", type=int, default=50)
+    parser.add_argument("--kernels", type=int, default=150, help="at most")
     parser.add_argument("--minutes", type=float, default=5.0)
     options = parser.parse_args()
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)  # what breaks is counted
     os.nice(10)  # the people's machines are elsewhere: theirs must not be the cores that the cluster waits for
 
     lab = Lab()
@@ -203,39 +212,37 @@ def main() -> None:
     make_accounts(lab, names)
     trust: dict[str, t.Any] = {"start_timeout": 900, "request_timeout": 120, "tls": tls_context(None, True)}
     people = [Person(FormSession(lab.access["url"], name, PASSWORD, **trust)) for name in names]
-    kernels = people[: options.kernels]
     try:
-        run(lab, people, kernels, options.minutes)
+        run(lab, people, options.kernels, options.minutes)
     finally:
         forget(lab, names)
 
 
-def run(lab: Lab, people: list[Person], kernels: list[Person], minutes: float) -> None:
+def run(lab: Lab, people: list[Person], most_kernels: int, minutes: float) -> None:
     """Let them come, work and go; print what was seen."""
     for name in ("hub", "proxy"):
         favour(lab, name)
     watch = Watch(lab)
     with ThreadPoolExecutor(len(people) + 1) as pool:
         begin = time.monotonic() + 1
-        arrivals = [
-            pool.submit(person.arrive, begin + number / PER_SECOND, person in kernels)
-            for number, person in enumerate(people)
-        ]
-        wait_for(arrivals)
+        wait_for([pool.submit(each.arrive, begin + number / PER_SECOND) for number, each in enumerate(people)])
         all_there = time.monotonic()
-        came, people, kernels = people, [p for p in people if p.waited], [p for p in kernels if p.kernel]
+        came, people = people, [person for person in people if person.waited]
         print(f"{len(people)} of {len(came)} people have a notebook {all_there - begin:.0f} s after the first came")
         report_failures(came, "until then")
         started = [person.waited for person in people]
         print(table("from asking for a notebook until it is ready", started), flush=True)
         print(watch.report(begin, all_there), flush=True)
 
+        kernels = start_kernels(pool, people[:most_kernels])
+        report_failures(people, "while kernels started")
+        at_work = time.monotonic()
         over = threading.Event()
         working = [pool.submit(person.work, over) for person in kernels]
         time.sleep(minutes * 60)
         print(f"{len(kernels)} kernels ran {sum(len(p.cells) for p in kernels)} cells in {minutes:g} minutes")
         print(table("a cell", [cell for person in kernels for cell in person.cells]))
-        print(watch.report(all_there, time.monotonic()))
+        print(watch.report(at_work, time.monotonic()))
         report_failures(people, "in these minutes")
         watch.stop()
 
@@ -253,6 +260,21 @@ def run(lab: Lab, people: list[Person], kernels: list[Person], minutes: float) -
     report_failures(people, "while they stopped")
     measure_floor(lab, people, started)
     people[0].leave()
+
+
+def start_kernels(pool: ThreadPoolExecutor, people: list[Person]) -> list[Person]:
+    """Start one for each of the people, as long as there is memory; return those who have one."""
+    for first in range(0, len(people), SLOTS):
+        if available_memory() < RESERVE:
+            break
+        wait_for([pool.submit(person.start_kernel) for person in people[first : first + SLOTS]])
+    return [person for person in people if person.kernel]
+
+
+def available_memory() -> int:
+    """Return how much memory of the machine could be had, in KiB (proc_meminfo(5))."""
+    (line,) = (each for each in Path("/proc/meminfo").read_text().splitlines() if each.startswith("MemAvailable:"))
+    return int(line.split()[1])
 
 
 def measure_floor(lab: Lab, people: list[Person], started: list[float]) -> None:
