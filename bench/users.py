@@ -230,6 +230,7 @@ def run(lab: Lab, people: list[Person], most_kernels: int, minutes: float) -> No
         came, people = people, [person for person in people if person.waited]
         print(f"{len(people)} of {len(came)} people have a notebook {all_there - begin:.0f} s after the first came")
         report_failures(came, "until then")
+        assert people, "nobody has a notebook"
         started = [person.waited for person in people]
         print(table("from asking for a notebook until it is ready", started), flush=True)
         print(watch.report(begin, all_there), flush=True)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import bcrypt
 from nativeauthenticator import NativeAuthenticator
-from nativeauthenticator.handlers import DiscardHandler, ToggleAuthorizationHandler
+from nativeauthenticator.handlers import DiscardHandler, LoginHandler, ToggleAuthorizationHandler
 from nativeauthenticator.orm import UserInfo
 from tornado import web
 from traitlets import Dict, Set
@@ -41,6 +41,22 @@ class DiscardByForm(ByForm, DiscardHandler):
     """Forget an account that was not let in."""
 
 
+class SignInHandler(LoginHandler):
+    """Upstream's page, which compares a password that was refused once more, in the hub's only thread."""
+
+    async def post(self) -> None:
+        """Sign in, or say why not."""
+        data = {name: self.get_argument(name, strip=False) for name in self.request.arguments}
+        if user := await self.login_user(data):
+            self._jupyterhub_user = user
+            self.redirect(self.get_next_url(user))
+            return
+        name, error = data["username"], "Invalid username or password."
+        if await self.authenticator.waits_for_approval(name, data["password"]):
+            error = f"User {name} has not been authorized by an administrator yet."
+        self.finish(await self._render(login_error=error, username=name))
+
+
 class SwarmhubAuthenticator(NativeAuthenticator):
     """See the module."""
 
@@ -55,7 +71,11 @@ class SwarmhubAuthenticator(NativeAuthenticator):
 
     def get_handlers(self, app: t.Any) -> list[tuple[str, type]]:
         """Return upstream's pages, with these changes by form."""
-        ours = {ToggleAuthorizationHandler: ToggleByForm, DiscardHandler: DiscardByForm}
+        ours = {
+            LoginHandler: SignInHandler,
+            ToggleAuthorizationHandler: ToggleByForm,
+            DiscardHandler: DiscardByForm,
+        }
         return [(path, ours.get(handler, handler)) for path, handler in super().get_handlers(app)]
 
     def get_authed_users(self) -> set[str]:
@@ -69,15 +89,28 @@ class SwarmhubAuthenticator(NativeAuthenticator):
         """
         name: str = self.normalize_username(data["username"])
         account = self.get_user(name)
-        if account is None or (self.allowed_failed_logins and self.is_blocked(name)):
+        if account is None or self._is_shut(name):
             return None
-        known = asyncio.get_running_loop().run_in_executor(_THREADS, _is_password, data["password"], account.password)
         valid = account.is_authorized and (not account.has_2fa or account.is_valid_token(data.get("2fa")))
-        if await known and valid:
+        known = await _is_password(data["password"], account)
+        if self._is_shut(name):  # by others who guessed meanwhile
+            return None
+        if known and valid:
             self.successful_login(name)
             return name
         self.add_login_attempt(name)
         return None
+
+    async def waits_for_approval(self, username: str, password: str) -> bool:
+        """Tell whether this is somebody who signed up and was not let in yet; who guesses is told nothing."""
+        name = self.normalize_username(username)
+        account = self.get_user(name)
+        if account is None or account.is_authorized or self._is_shut(name):
+            return False
+        return await _is_password(password, account)
+
+    def _is_shut(self, name: str) -> bool:
+        return bool(self.allowed_failed_logins and self.is_blocked(name))
 
     def create_user(self, username: str, password: str, **kwargs: t.Any) -> UserInfo | None:
         """Sign up; a name that would give a class of machines by its suffix is never authorised unasked."""
@@ -103,5 +136,6 @@ def _hashed(password: str) -> bytes:
     return bcrypt.hashpw(password.encode(), bcrypt.gensalt())
 
 
-def _is_password(password: str, digest: bytes) -> bool:
-    return bcrypt.checkpw(password.encode(), digest)
+async def _is_password(password: str, account: UserInfo) -> bool:
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_THREADS, bcrypt.checkpw, password.encode(), account.password)

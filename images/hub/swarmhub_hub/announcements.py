@@ -25,7 +25,11 @@ from jupyterhub.user import User
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from tornado import web
 
+from swarmhub_hub.scoped import ScopedHandler
+
 ADMIN_SCOPE = "admin:servers"
+#: What a notebook's own token may do.
+REPORT = "users:activity"
 TEXT_LENGTH = 1000
 #: By this announcement, which is for nobody, upgrade.yml says that the database is dumped.
 UPGRADE = "upgrade-db"
@@ -149,7 +153,7 @@ class Announcements:
             self._db.commit()
         return row is not None
 
-    def part(self, user: str) -> None:
+    def forget_user(self, user: str) -> None:
         """Say nothing more to a user who is being removed, nor to a later one of that name."""
         for each in self.current():
             if each.users and user in each.users:
@@ -182,18 +186,14 @@ def _announcement(row: Row) -> Announcement:
     return Announcement(row.name, row.text, until, users, row.maintenance)
 
 
-class AnnouncementsHandler(APIHandler):
+class AnnouncementsHandler(ScopedHandler):
     """See the module."""
+
+    scope = ADMIN_SCOPE
 
     def initialize(self, announcements: Announcements) -> None:
         """Keep what the app gives."""
         self._announcements = announcements
-
-    async def prepare(self) -> None:
-        """Let nobody in who may not stop everybody's servers."""
-        await super().prepare()
-        if ADMIN_SCOPE not in self.expanded_scopes:
-            raise web.HTTPError(403, f"The scope {ADMIN_SCOPE} is needed.")
 
     def get(self, name: str | None = None) -> None:
         """Return all, or one."""
@@ -224,15 +224,19 @@ class AnnouncementsHandler(APIHandler):
 
 
 class ToldHandler(APIHandler):
-    """What the pages tell the user who asks; for whom else it is, is nobody's business."""
+    """What the pages tell the user who asks; for whom else it is, is nobody's business.
+
+    A notebook's own token may report its user's activity. That of a visitor, which a notebook gets as well, may not.
+    """
 
     def initialize(self, told: t.Callable[[User], list[Announcement]]) -> None:
         """Keep what the app gives."""
         self._told = told
 
     def get(self) -> None:
-        """Return the list; any token of a user will do, a service is nobody that anything is told."""
-        if not isinstance(self.current_user, User):
+        """Return the list; a service is nobody that anything is told."""
+        user = self.current_user
+        if not isinstance(user, User) or not {REPORT, f"{REPORT}!user={user.name}"} & self.expanded_scopes:
             raise web.HTTPError(403)
-        told = [each.as_json() for each in self._told(self.current_user)]
+        told = [each.as_json() for each in self._told(user)]
         self.write(json.dumps([{key: value for key, value in each.items() if key != "users"} for each in told]))

@@ -8,6 +8,7 @@ import functools
 import json
 import signal
 import time
+import types
 import typing as t
 from urllib.parse import quote
 
@@ -50,6 +51,7 @@ class SwarmhubApp(JupyterHub):
     swarmhub_settings = Instance(Settings, config=True, help="What the hub was told.")
     _proxy_answers = True
     _reported: frozenset[str] = frozenset()
+    _put_off: t.Mapping[str, str] = types.MappingProxyType({})
 
     def init_db(self) -> None:
         """Wait for the database, and for the end of a hub before us, then let JupyterHub connect."""
@@ -119,7 +121,7 @@ class SwarmhubApp(JupyterHub):
         await super().start()
         if not (self.subapp or self.generate_config or self.generate_certs):
             chores = (
-                self._resume(),
+                self._try(self._resume),
                 self._go_on(self.repair_routes, ROUTES_INTERVAL, ROUTES_INTERVAL),
                 self._go_on(self.reap, reaper.INTERVAL, reaper.GRACE),
                 self._go_on(self.note_usage, usage.INTERVAL),
@@ -235,13 +237,15 @@ class SwarmhubApp(JupyterHub):
             await asyncio.sleep(interval)
 
     async def _try(self, chore: t.Callable[[], t.Awaitable[None]]) -> None:
+        name = getattr(chore, "__name__", str(chore))
         try:
             await chore()
         except Exception as error:
             if isinstance(error, SQLAlchemyError):
                 self.db.rollback()
-            known = isinstance(error, (*DockerFailure, SQLAlchemyError))
-            self.log.warning("%s is put off: %r", getattr(chore, "__name__", chore), error, exc_info=not known)
+            known = isinstance(error, (*DockerFailure, SQLAlchemyError)) or self._put_off.get(name) == repr(error)
+            self.log.warning("%s is put off: %r", name, error, exc_info=not known)
+            self._put_off = {**self._put_off, name: repr(error)}
 
     # --- notebooks that have had their time, and hours of cards ---------------------------------------------------
 

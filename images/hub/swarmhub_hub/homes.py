@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 import tempfile
+import time
 import typing as t
 from pathlib import Path
 
@@ -19,8 +19,8 @@ MODE = 0o750
 SHARED = "shared"
 #: What a home is called while it is made; no user's home begins with a dot.
 NEW = ".new-"
-#: Tells what this hub makes from what a hub that was killed has left.
-_OURS = f"{NEW}{secrets.token_hex(4)}-"
+#: Seconds after which one is what a hub that was killed has left.
+STALE = 3600
 
 
 class HomeError(Exception):
@@ -66,14 +66,15 @@ def make_home(homes: Homes, directory: str, folders: t.Collection[Folder] = ()) 
 def _make_new(home: Path) -> None:
     """Make a home with the files of the skeleton; none is ever seen half filled, and nothing half filled stays."""
     for left in home.parent.glob(f"{NEW}*"):
-        if not left.name.startswith(_OURS):
-            shutil.rmtree(left, ignore_errors=True)  # it may be gone by now: two starts at a time
-    new = Path(tempfile.mkdtemp(prefix=_OURS, dir=home.parent))
+        with contextlib.suppress(FileNotFoundError):  # two starts at a time
+            if time.time() - left.stat().st_mtime > STALE:
+                shutil.rmtree(left, ignore_errors=True)
+    new = Path(tempfile.mkdtemp(prefix=NEW, dir=home.parent))
     try:
         skeleton.fill(new)
         new.rename(home)
     except OSError:
-        shutil.rmtree(new)
+        shutil.rmtree(new, ignore_errors=True)
         if not home.is_dir():  # else another start was faster
             raise
 

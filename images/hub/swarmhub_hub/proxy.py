@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 import typing as t
 
 from jupyterhub.proxy import ConfigurableHTTPProxy
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
+
+#: Seconds for which a notebook that has just started waits for a proxy that is away, and between two tries.
+ROUTE_PATIENCE, ROUTE_PAUSE = 120, 1
 
 
 class PatientClient:
@@ -36,11 +41,19 @@ class SwarmhubProxy(ConfigurableHTTPProxy):
         return await super().api_request(path, method, body, client or self._patient)
 
     async def add_route(self, routespec: str, target: str, data: dict[str, t.Any]) -> None:
-        """Add a route; where the proxy does not answer, the look that repairs routes adds it later.
+        """Add a route, as soon as the proxy is there; in the end leave it to the look that repairs routes.
 
-        JupyterHub would stop the notebook that has just started.
+        JupyterHub would stop the notebook that has just started. Meanwhile its user goes on seeing that it starts.
         """
-        try:
-            await super().add_route(routespec, target, data)
-        except TimeoutError as error:
-            self.log.warning("The route %s will follow: %s", routespec, error)
+        deadline, told = time.monotonic() + ROUTE_PATIENCE, False
+        while True:
+            try:
+                return t.cast(None, await super().add_route(routespec, target, data))
+            except OSError as error:  # TimeoutError is one, and so is a name that is nobody's
+                late = time.monotonic() >= deadline
+                if late or not told:
+                    self.log.warning("The route %s cannot be added now: %s", routespec, error)
+                if late:
+                    return None
+                told = True
+            await asyncio.sleep(ROUTE_PAUSE)

@@ -150,7 +150,7 @@ class Settings:
         idle_timeout: seconds after which an idle notebook without cards is stopped, 0 for never.
         gpu_idle_timeout: the same with cards.
         max_age, gpu_max_age: seconds after which a notebook is stopped, idle or not, 0 for never.
-        start_timeout: seconds that a start may take, once its cards are free.
+        start_timeout: seconds that a start may wait for its turn, and then take; with cards, once these are free.
         queue_timeout: seconds that a start may wait for cards.
         queue_backfill: seconds after which a start that waits for many cards is overtaken no more.
         user_gpu_limit: cards that one person may hold at a time, 0 for no limit.

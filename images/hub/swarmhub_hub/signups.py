@@ -9,22 +9,18 @@ from __future__ import annotations
 import json
 
 from jupyterhub import orm
-from jupyterhub.apihandlers.base import APIHandler
 from nativeauthenticator import NativeAuthenticator
 from nativeauthenticator.orm import UserInfo
 from tornado import web
 
-SCOPE = "admin:users"
+from swarmhub_hub.scoped import ScopedHandler
+from swarmhub_hub.spawner import SwarmhubSpawner
 
 
-class SignupHandler(APIHandler):
+class SignupHandler(ScopedHandler):
     """See the module."""
 
-    async def prepare(self) -> None:
-        """Let nobody in who may not remove users."""
-        await super().prepare()
-        if SCOPE not in self.expanded_scopes:
-            raise web.HTTPError(403, f"The scope {SCOPE} is needed.")
+    scope = "admin:users"
 
     def get(self, name: str) -> None:
         """Tell whether an administrator has let it in."""
@@ -34,6 +30,7 @@ class SignupHandler(APIHandler):
         """Forget it."""
         self.db.delete(self._account(name))
         self.db.commit()
+        SwarmhubSpawner.announcements.forget_user(name)
         self.log.info("The account %s, which nobody had signed in with, is gone", name)
         self.set_status(204)
 

@@ -408,8 +408,12 @@ class SwarmhubSpawner(SwarmSpawner):
 
     def delete_forever(self) -> None:
         """JupyterHub forgets the user, however people sign in: nobody of that name inherits from this one."""
-        self.usage.part(self.user.name)
-        self.announcements.part(self.user.name)
+        try:
+            self.usage.forget_user(self.user.name)
+            self.announcements.forget_user(self.user.name)
+        except SQLAlchemyError:
+            self.user.db.rollback()  # JupyterHub logs it, and goes on with the same session
+            raise
 
     async def ask(self) -> None:
         """See that the swarm answers.

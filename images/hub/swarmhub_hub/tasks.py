@@ -63,7 +63,7 @@ def end_of(task: Task) -> str:
 def progress_of(task: Task | None, node: str = "") -> tuple[int, str]:
     """Return how far a start is, in per cent, and a sentence for the person who waits."""
     if task is None:
-        return 10, "The service is being created"
+        return 10, "Waiting for its turn"
     now = state(task)
     if now in WAITING:
         reason = task["Status"].get("Err")

@@ -76,7 +76,7 @@ class Usage:
                 self._db.add(Row(task_id=task_id, user_name=user, cards=cards, since=since, until=until))
         self._db.commit()
 
-    def part(self, user: str) -> None:
+    def forget_user(self, user: str) -> None:
         """Charge the hours of a user who is being removed to nobody who comes later, by that name or another."""
         former = user[: Row.user_name.type.length - len(FORMER)] + FORMER
         self._db.execute(sa.update(Row).where(Row.user_name == user).values(user_name=former))

@@ -35,9 +35,9 @@ SECRETS = {
 class Proxy(ThreadingHTTPServer):
     """The proxy's API as far as JupyterHub uses it."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.routes: dict[str, dict[str, t.Any]] = {}
-        super().__init__(("127.0.0.1", 0), Api)
+        super().__init__(("127.0.0.1", port), Api)
         Thread(target=self.serve_forever, daemon=True).start()
 
 

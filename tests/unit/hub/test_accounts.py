@@ -47,6 +47,28 @@ def test_who_guesses_is_kept_out_for_a_while(authenticator: SwarmhubAuthenticato
     assert sign_in(authenticator, "ada", PASSWORD) is None
 
 
+def test_who_guesses_many_times_at_once_is_kept_out_as_well(authenticator: SwarmhubAuthenticator) -> None:
+    async def guess() -> list[t.Any]:
+        guesses = [f"guess {number}" for number in range(9)] + [PASSWORD]
+        signing_in = (authenticator.authenticate(None, {"username": "ada", "password": each}) for each in guesses)
+        return await asyncio.gather(*signing_in)
+
+    assert asyncio.run(guess()) == [None] * 10
+
+
+def test_only_who_has_the_password_is_told_to_wait_for_approval(authenticator: SwarmhubAuthenticator) -> None:
+    def waits(name: str, password: str) -> bool:
+        return asyncio.run(authenticator.waits_for_approval(name, password))
+
+    assert waits("bob", PASSWORD)
+    assert not waits("bob", "a-guess")
+    assert not waits("ada", PASSWORD)
+    assert not waits("nobody", PASSWORD)
+    for _ in range(3):
+        sign_in(authenticator, "bob", "a-guess")
+    assert not waits("bob", PASSWORD)
+
+
 def test_a_second_factor_counts(authenticator: SwarmhubAuthenticator) -> None:
     authenticator.get_user("ada").has_2fa = True
     assert sign_in(authenticator, "ada", PASSWORD, **{"2fa": "000"}) is None

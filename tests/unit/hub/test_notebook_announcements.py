@@ -42,12 +42,15 @@ def token(hub: RunningHub) -> str:
     for name in (PROBE_USER, "admin"):
         said = {"text": f"For <{name}>", "users": [name, "carol"], "until": "2999-01-31T18:00:00+00:00"}
         assert hub.api("PUT", f"/announcements/{name}", said)[0] == 200
+    return token_of_the_probe(hub, roles=["server"])
+
+
+def token_of_the_probe(hub: RunningHub, **what: list[str]) -> str:
     browser = Browser()
     assert hub.signs_in(PROBE_USER, SECRETS["probe_password"], browser)
     url = f"{hub.url}/api/users/{PROBE_USER}/tokens?_xsrf={browser.cookie('_xsrf')}"
     headers = {"Content-Type": "application/json"}
-    body = json.dumps({"roles": ["server"]}).encode()
-    with browser.open(urllib.request.Request(url, body, headers), timeout=10) as answer:
+    with browser.open(urllib.request.Request(url, json.dumps(what).encode(), headers), timeout=10) as answer:
         return t.cast(str, json.load(answer)["token"])
 
 
@@ -60,6 +63,9 @@ def test_the_token_of_a_notebook_reads_what_its_user_is_told_and_changes_nothing
     assert hub.api("PUT", "/announcements/admin", {"text": "x"}, token=token)[0] == 403
     assert hub.api("DELETE", "/announcements/admin", token=token)[0] == 403
     assert hub.api("GET", "/user/announcements", token="nobody's")[0] == 403
+    # One like that of a visitor, which a notebook is given as well.
+    visitor = token_of_the_probe(hub, scopes=["read:users!user"])
+    assert hub.api("GET", "/user/announcements", token=visitor)[0] == 403
 
 
 def test_a_notebooks_own_server_tells_its_user_and_nobody_else(hub: RunningHub, token: str, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import time
 import pytest
 from jupyterhub.proxy import ConfigurableHTTPProxy
 from running_hub import SECRETS, Proxy
+from swarmhub_hub import proxy as proxy_module
 from swarmhub_hub.proxy import SwarmhubProxy
 
 ROUTE = "/user/alice/"
@@ -33,9 +34,28 @@ def test_a_pause_of_the_hub_is_no_failure_of_the_proxy(caplog: pytest.LogCapture
     assert not caplog.records
 
 
-def test_a_route_that_the_proxy_does_not_take_now_costs_nobody_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notebook_that_starts_while_the_proxy_is_away_waits_for_it(caplog: pytest.LogCaptureFixture) -> None:
+    async def start() -> None:
+        api = Proxy()
+        api.shutdown()
+        api.server_close()  # from now on nothing listens there
+        client = client_of(api)
+        asked = asyncio.create_task(client.add_route(ROUTE, "http://alice:8888", {}))
+        await asyncio.sleep(1.5)
+        assert not asked.done()
+        back = Proxy(api.server_address[1])
+        await asyncio.wait_for(asked, 5)
+        assert ROUTE.rstrip("/") in {route.rstrip("/") for route in back.routes}
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(start())
+    assert len(caplog.records) == 1
+
+
+def test_a_proxy_that_stays_away_costs_nobody_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
     async def no_answer(*_: object) -> None:
         raise TimeoutError("Repeated api_request failed.")
 
     monkeypatch.setattr(ConfigurableHTTPProxy, "api_request", no_answer)
+    monkeypatch.setattr(proxy_module, "ROUTE_PATIENCE", 0)
     asyncio.run(client_of(Proxy()).add_route(ROUTE, "http://alice:8888", {}))

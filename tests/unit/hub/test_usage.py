@@ -169,7 +169,7 @@ def test_who_comes_after_somebody_of_the_same_name_inherits_neither_hours_nor_wo
 
 def test_a_long_name_that_has_parted_fits(usage: Usage) -> None:
     usage.note([task("a" * 255, 1, NOW - HOUR)], NOW)
-    usage.part("a" * 255)
+    usage.forget_user("a" * 255)
     [name] = usage.hours(NOW)
     assert (len(name), name[-8:]) == (255, "a/former")
 

@@ -32,7 +32,14 @@
 
   const element = (tag, properties) => Object.assign(document.createElement(tag), properties);
   const key = (each) => JSON.stringify(each);
-  const putAway = () => JSON.parse(localStorage.getItem(STORE) || "{}");
+  let dismissed = {};
+  function putAway() {
+    try {
+      return { ...dismissed, ...JSON.parse(localStorage.getItem(STORE) || "{}") };
+    } catch {
+      return dismissed; // the browser keeps nothing for us
+    }
+  }
   const isPutAway = (each) => putAway()[each.name] === key(each);
 
   // Whatever is announced is somebody's text, never HTML.
@@ -48,8 +55,9 @@
     shown.dataset.key = key(each);
     shown.append(text, close);
     close.addEventListener("click", () => {
-      localStorage.setItem(STORE, JSON.stringify({ ...putAway(), [each.name]: key(each) }));
       shown.remove();
+      dismissed = { ...putAway(), [each.name]: key(each) };
+      localStorage.setItem(STORE, JSON.stringify(dismissed));
     });
     return shown;
   }

@@ -51,7 +51,7 @@ class Told:
         if self._asking is None or (self._asking.done() and time.monotonic() - self._asked >= INTERVAL):
             self._asked = time.monotonic()
             self._asking = asyncio.ensure_future(self._ask())
-        await self._asking
+        await asyncio.shield(self._asking)  # one page that is closed stops it for no other
         return self._answer
 
     async def _ask(self) -> None:
@@ -66,9 +66,6 @@ class Told:
 
 class AnnouncementsHandler(APIHandler):
     """See the module."""
-
-    #: A page that is open is no activity.
-    _track_activity = False
 
     def initialize(self, told: Told) -> None:
         """Keep what the extension gives."""
