@@ -14,6 +14,9 @@ Facts = Mapping[str, t.Any]
 
 #: Where a restore lays the inventory as it was, beside the one in use. Ansible reads no hidden directory as hosts.
 RESTORED = ".restored"
+MB = 2**20
+#: Bytes of one file of the inventory: all of them are one JSON text, which a run holds several times.
+LARGEST = 10 * MB
 NODE_KEYS = ("role", "availability", "labels")
 
 
@@ -25,12 +28,18 @@ def collect(directory: str, secrets: Mapping[str, str], nodes: Iterable[Facts]) 
         secrets: by name, decrypted. The key of the backups is left out: it opens them.
         nodes: as the Engine API's ``GET /nodes``.
 
+    Raises:
+        ValueError: a file is larger than LARGEST.
     """
     inventory: dict[str, str] = {}
     binaries: dict[str, str] = {}
     for path in sorted(Path(directory).rglob("*")):
         name = path.relative_to(directory)
         if path.is_file() and name.parts[0] != "secrets" and not any(part.startswith(".") for part in name.parts):
+            if path.stat().st_size > LARGEST:
+                raise ValueError(
+                    f"{path} has more than {LARGEST // MB} MB: keep it outside of the inventory's directory"
+                )
             content = path.read_bytes()
             try:
                 inventory[str(name)] = content.decode()

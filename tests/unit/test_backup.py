@@ -131,6 +131,13 @@ def test_what_is_no_text_is_taken_along_and_put_back(inventory: Path, capsys: py
     assert picture.read_bytes() == binary + b"new"
 
 
+def test_what_is_too_large_for_the_controllers_part_is_refused(inventory: Path) -> None:
+    with (inventory / "driver.run").open("wb") as stream:
+        stream.truncate(backup_controller.LARGEST + 1)
+    with pytest.raises(ValueError, match=r"driver\.run has more than 10 MB: keep it outside"):
+        collected(inventory)
+
+
 def test_a_backup_of_before_binaries_were_taken_along_is_put_back(inventory: Path) -> None:
     cluster = {"secrets": {}, "inventory": {"hosts.yml": "as it was"}, "nodes": {}}
     [file] = backup_controller.put_back(str(inventory), cluster)["files"]
