@@ -159,6 +159,8 @@ def test_services_networks_and_contents(hosts: Hosts, first: DockerEngine) -> No
     both.ask("GET /info")
     both.ask("GET /nodes")
     both.ask("POST /networks/create", body=network, keep=lambda made: {"net": made["Id"]})
+    # Swarm answers before it has given the network its addresses, as it answers a removal before the tasks are gone.
+    wait_for(lambda: first.request("GET", "/networks/net"), lambda net: net["IPAM"]["Config"], timeout=10)
     both.ask("GET /networks/{net}")
     for kind in ("secrets", "configs"):
         body = {"Name": "one", "Labels": {}, "Data": "b25l"}
@@ -181,11 +183,12 @@ def test_services_networks_and_contents(hosts: Hosts, first: DockerEngine) -> No
     )
     both.ask("GET /services/{web}", keep=lambda web: {"version": web["Version"]["Index"], "spec": web["Spec"]})
     both.ask("POST /services/{web}/update", version=lambda names: names["version"], body=lambda names: names["spec"])
-    wait_for(lambda: first.request("GET", "/tasks"), lambda tasks: "NodeID" in tasks[0], timeout=10)
+    wait_for(lambda: first.request("GET", "/tasks"), lambda tasks: tasks and "NodeID" in tasks[0], timeout=10)
     both.ask("GET /tasks", filters=lambda names: json.dumps({"service": [names["web"]]}))
     for kind in ("secrets", "configs"):
         both.ask(f"DELETE /{kind}/{{{kind}}}", words="is in use by the following service: web")
     both.ask("DELETE /services/{web}")
+    wait_for(lambda: first.request("GET", "/tasks"), lambda tasks: not tasks, timeout=30)
     for kind in ("secrets", "configs"):
         both.ask(f"DELETE /{kind}/{{{kind}}}")
     both.ask("DELETE /networks/{net}")
