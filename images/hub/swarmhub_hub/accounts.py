@@ -91,15 +91,16 @@ class SwarmhubAuthenticator(NativeAuthenticator):
         account = self.get_user(name)
         if account is None or self._is_shut(name):
             return None
-        valid = account.is_authorized and (not account.has_2fa or account.is_valid_token(data.get("2fa")))
         known = await _is_password(data["password"], account)
         if self._is_shut(name):  # by others who guessed meanwhile
             return None
-        if known and valid:
-            self.successful_login(name)
-            return name
-        self.add_login_attempt(name)
-        return None
+        if not known or (account.has_2fa and not account.is_valid_token(data.get("2fa"))):
+            self.add_login_attempt(name)
+            return None
+        if not account.is_authorized:  # no guess: it does not count
+            return None
+        self.successful_login(name)
+        return name
 
     async def waits_for_approval(self, username: str, password: str) -> bool:
         """Tell whether this is somebody who signed up and was not let in yet; who guesses is told nothing."""

@@ -8,7 +8,6 @@ import functools
 import json
 import signal
 import time
-import types
 import typing as t
 from urllib.parse import quote
 
@@ -17,7 +16,7 @@ from jupyterhub.app import JupyterHub
 from nativeauthenticator import NativeAuthenticator
 from sqlalchemy.exc import SQLAlchemyError
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
-from traitlets import Instance
+from traitlets import Dict, Instance
 
 from swarmhub_hub import culler, reaper, usage
 from swarmhub_hub.announcements import Announcement, Announcements, AnnouncementsHandler, ToldHandler, may_upgrade
@@ -51,7 +50,7 @@ class SwarmhubApp(JupyterHub):
     swarmhub_settings = Instance(Settings, config=True, help="What the hub was told.")
     _proxy_answers = True
     _reported: frozenset[str] = frozenset()
-    _put_off: t.Mapping[str, str] = types.MappingProxyType({})
+    _put_off = Dict(help="Chore → the error that its last turn ended in.")
 
     def init_db(self) -> None:
         """Wait for the database, and for the end of a hub before us, then let JupyterHub connect."""
@@ -245,7 +244,9 @@ class SwarmhubApp(JupyterHub):
                 self.db.rollback()
             known = isinstance(error, (*DockerFailure, SQLAlchemyError)) or self._put_off.get(name) == repr(error)
             self.log.warning("%s is put off: %r", name, error, exc_info=not known)
-            self._put_off = {**self._put_off, name: repr(error)}
+            self._put_off[name] = repr(error)
+        else:
+            self._put_off.pop(name, None)
 
     # --- notebooks that have had their time, and hours of cards ---------------------------------------------------
 

@@ -64,6 +64,9 @@ def test_only_who_has_the_password_is_told_to_wait_for_approval(authenticator: S
     assert not waits("bob", "a-guess")
     assert not waits("ada", PASSWORD)
     assert not waits("nobody", PASSWORD)
+    for _ in range(4):
+        sign_in(authenticator, "bob", PASSWORD)
+    assert waits("bob", PASSWORD), "who has the password guesses nothing"
     for _ in range(3):
         sign_in(authenticator, "bob", "a-guess")
     assert not waits("bob", PASSWORD)

@@ -106,3 +106,15 @@ def test_routes_are_repaired_after_any_failure_and_a_proxy_that_is_away_is_told_
     turns(hub._go_on(hub.repair_routes, 0.01), lambda: proxy.repaired > 0)
     assert caplog.messages.count("The proxy's API does not answer: refused") == 1
     assert "repair_routes is put off: KeyError('data')" in caplog.messages
+
+
+def test_an_error_that_comes_back_later_is_explained_again(hub: SwarmhubApp, caplog: pytest.LogCaptureFixture) -> None:
+    failures: list[Exception | None] = [KeyError("new"), KeyError("new"), None, KeyError("new")]
+
+    async def chore() -> None:
+        if failure := failures.pop(0):
+            raise failure
+
+    for _ in range(4):
+        asyncio.run(hub._try(chore))
+    assert [bool(record.exc_info) for record in caplog.records] == [True, False, True]
