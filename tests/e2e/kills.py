@@ -33,7 +33,7 @@ part "owners and modes"; find /etc /usr/local /usr/sbin/policy-rc.d /var/lib/swa
 part contents; find /etc /usr/local -xdev -type f -exec sha256sum {} +
 part packages; dpkg-query --show --showformat '${Package} ${Version} ${Status}\n'
 part units; systemctl list-units --state=active,failed --plain --no-legend --type=service,timer,socket \
-  'swarmhub*' 'docker*' 'containerd*' 'postgresql*' | awk '{print $1, $3, $4}'
+  'swarmhub*' 'docker*' 'containerd*' 'postgresql*' | awk '{print $1, $3, $1 ~ /timer$/ ? "" : $4}'
 part sysctls; cat /proc/sys/net/ipv4/tcp_keepalive_time
 for command in iptables ip6tables; do
   part "$command"; $command --wait -S | grep SWARMHUB- | LC_ALL=C sort --stable --key=2,2 | cat --number
