@@ -55,6 +55,14 @@ def silent(hosts: Iterable[str], hostvars: Mapping[str, t.Any]) -> list[str]:
     return [host for host in hosts if not hostvars[host].get("node_state")]
 
 
+def hosts_where(hosts: Iterable[str], hostvars: Mapping[str, t.Any], path: Iterable[str]) -> list[str]:
+    """Return the hosts among whose facts there is something at ``path``: where a play has anything to do."""
+    found = {host: hostvars[host] for host in hosts if host in hostvars}
+    for key in path:
+        found = {host: facts[key] for host, facts in found.items() if facts.get(key)}
+    return list(found)
+
+
 def apt_sources(sources: Iterable[Mapping[str, str]]) -> list[File]:
     """Return the deb822 files, and the keys, of the given apt sources (sources.list(5))."""
     files: list[File] = []
@@ -166,6 +174,7 @@ class FilterModule:
             "swarmhub_check_inventory": check_inventory,
             "swarmhub_compare": waits.compare,
             "swarmhub_docker_config": docker_config,
+            "swarmhub_differing": waits.differing,
             "swarmhub_entries": differences.entries,
             "swarmhub_export_differences": exports.differences,
             "swarmhub_export_lines": exports.lines,
@@ -174,6 +183,7 @@ class FilterModule:
             "swarmhub_firewall": firewall.restore_file,
             "swarmhub_generic_resources": card_kinds.generic_resources,
             "swarmhub_header_packages": driver.header_packages,
+            "swarmhub_hosts_where": hosts_where,
             "swarmhub_images_for": cluster.images_for,
             "swarmhub_missing_images": cluster.missing_images,
             "swarmhub_images_to_build": cluster.images_to_build,
@@ -219,7 +229,6 @@ class FilterModule:
             "swarmhub_scope": cluster.scope,
             "swarmhub_seed": cluster.seed_manager,
             "swarmhub_seed_strings": seed_strings.seed_strings,
-            "swarmhub_sentences": differences.sentences,
             "swarmhub_sign_in": sign_in.hub_settings,
             "swarmhub_silent": silent,
             "swarmhub_states": states,

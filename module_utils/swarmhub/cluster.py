@@ -268,7 +268,7 @@ def wanted_nodes(
         groups = variables["group_names"]
         cards = variables["node_state"].get("cards", []) if "gpu_workers" in groups else []
         pool = card_kinds.kinds(cards, **kept_out(variables))
-        waits = variables.get("node_engine_waits")
+        waits = variables.get("node_compared", {}).get("engine_waits")
         labels: dict[str, str | None] = {**dict.fromkeys(DISCOVERED_LABELS), **node_labels(groups, variables, cards)}
         node: dict[str, t.Any] = {
             "node_id": variables["swarm_node_id"],

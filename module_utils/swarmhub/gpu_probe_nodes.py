@@ -14,11 +14,11 @@ BUILT_NOTEBOOK = "swarmhub/notebook"
 
 def changed_hosts(hosts: Iterable[str], hostvars: Mapping[str, Facts]) -> list[str]:
     """Return the hosts on which this run changed something, without those whose engine still waits for a restart."""
+    compared = {host: hostvars[host].get("node_compared") or {} for host in hosts}
     return [
         host
-        for host in hosts
-        if (hostvars[host].get("node_differences") or hostvars[host].get("node_has_new_packages"))
-        and not hostvars[host].get("node_engine_waits")
+        for host, found in compared.items()
+        if (found.get("now") or found.get("installs")) and not found.get("engine_waits")
     ]
 
 

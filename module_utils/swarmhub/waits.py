@@ -101,7 +101,16 @@ def _until_idle(notebooks: int) -> str:
 
 
 def pending(hosts: Iterable[str], hostvars: Mapping[str, t.Any]) -> list[str]:
-    """Return one line for each thing that waits on any host (fact ``node_waits``)."""
+    """Return one line for each thing that waits on any host (fact ``node_compared``)."""
     return [
-        f"{host} — {wait['what']}; {wait['cure']}" for host in hosts for wait in hostvars[host].get("node_waits", [])
+        f"{host} — {wait['what']}; {wait['cure']}"
+        for host in hosts
+        for wait in hostvars[host].get("node_compared", {}).get("waits", [])
+    ]
+
+
+def differing(hosts: Iterable[str], hostvars: Mapping[str, t.Any]) -> list[str]:
+    """Return one line for each thing that differs on any host (fact ``node_compared``)."""
+    return [
+        f"{host} — {line}" for host in hosts for line in sentences(hostvars[host]["node_compared"]["differences"])
     ]

@@ -43,7 +43,7 @@ def render(
         roles: those whose variables are needed.
         shown: what to render.
         facts: facts to set first, one task each.
-        play: further keywords of the play, such as ``vars_files``.
+        play: further keywords of the play, such as ``vars``.
     """
     copy = {"dest": f"{folder}/out-{{{{ inventory_hostname }}}}", "mode": "0600", "content": "{{ shown | to_json }}"}
     tasks = [

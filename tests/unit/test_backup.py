@@ -258,14 +258,13 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, t.Any]:
     hosts = {"one": {}, "elsewhere": {}}
     groups = {**{group: {"hosts": {"one": None}} for group in SINGLE}, "cpu_workers": {"hosts": hosts}}
     settings = {**VARIABLES, "backup_repository": "/mnt/backup", "node_address": "10.77.0.11"}
-    files = [str(ROOT / "playbooks/vars" / name) for name in ("cluster.yml", "roles.yml")]
     facts = (
         {"node_state": {"files": {"/etc/swarmhub/backup/repository": None}, "units": {}}},
         {"cluster_secrets_values": {"db_password": "a:b\\c", "backup_key": "k"}, "cluster_images": {"hub": "hub:1"}},
     )
     folder = tmp_path_factory.mktemp("backup")
     shown = {"owned": "{{ backup_owned }}"}
-    return render(folder, {"all": {"vars": settings}, **groups}, ("backup",), shown, facts, vars_files=files)
+    return render(folder, {"all": {"vars": settings}, **groups}, ("cluster", "backup"), shown, facts)
 
 
 def test_one_host_has_program_key_and_settings(rendered: dict[str, t.Any]) -> None:

@@ -275,15 +275,15 @@ def test_a_node_with_cards_is_not_passed_over_because_its_host_does_not_answer()
 
 
 def test_only_hosts_that_changed_and_whose_engine_does_not_wait_are_probed_again() -> None:
-    hostvars = {
-        "changed": {"node_differences": {"gpu": {}}},
-        "right": {"node_differences": {}, "node_has_new_packages": False},
-        "new toolkit": {"node_differences": {}, "node_has_new_packages": True},  # and nothing else after it
-        "waits": {"node_differences": {"docker_engine": {}}, "node_engine_waits": True},
-        "restarted": {"node_differences": {"docker_engine": {}}, "node_engine_waits": False},
-        "reboot waits": {"node_differences": {"gpu": {}}, "node_waits": [{"what": "x", "cure": "y"}]},
-        "silent": {},
+    compared: dict[str, dict[str, t.Any]] = {
+        "changed": {"now": {"gpu": {}}},
+        "right": {"now": {}, "installs": False},
+        "new toolkit": {"now": {}, "installs": True},  # and nothing else after it
+        "waits": {"now": {"docker_engine": {}}, "engine_waits": True},
+        "restarted": {"now": {"docker_engine": {}}, "engine_waits": False},
+        "reboot waits": {"now": {"gpu": {}}, "waits": [{"what": "x", "cure": "y"}]},
     }
+    hostvars = {**{host: {"node_compared": found} for host, found in compared.items()}, "silent": {}}
     assert changed_hosts(hostvars, hostvars) == ["changed", "new toolkit", "restarted", "reboot waits"]
 
 

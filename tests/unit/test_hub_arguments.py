@@ -11,7 +11,7 @@ from rendering import ROOT
 
 MODULES = ("hub_account", "hub_announcement", "hub_notebooks", "hub_outage", "hub_probe")
 PLAYS = sorted((ROOT / "playbooks").glob("*.yml")) + sorted((ROOT / "playbooks/tasks").glob("*.yml"))
-SHARED = yaml.safe_load((ROOT / "playbooks/vars/cluster.yml").read_text())
+SHARED = yaml.safe_load((ROOT / "roles/cluster/vars/main/cluster.yml").read_text())
 
 
 class Asked(Exception):

@@ -6,9 +6,9 @@ import json
 import typing as t
 
 import pytest
-from rendering import ROOT, render
+from rendering import render
 
-ROLES = ("gpu", "docker_engine", "nfs_client", "nfs_server", "hub_stack")
+ROLES = ("cluster", "gpu", "docker_engine", "nfs_client", "nfs_server", "hub_stack")
 OWNED = "{'docker_engine': docker_engine_owned, 'gpu': gpu_owned}"
 COMPARED = "{{ OWNED | swarmhub_compare(node_state, node_may) }}".replace("OWNED", OWNED)
 NUMBERS = (
@@ -103,8 +103,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, t.Any]:
         {"node_state": "{{ seen }}"},
         {"node_compared": COMPARED},
     )
-    files = [str(ROOT / "playbooks/vars" / name) for name in ("cluster.yml", "roles.yml")]
-    return render(tmp_path_factory.mktemp("play"), inventory, ROLES, SHOWN, facts, vars_files=files)
+    return render(tmp_path_factory.mktemp("play"), inventory, ROLES, SHOWN, facts)
 
 
 def resources(found: dict[str, t.Any]) -> list[str] | None:

@@ -75,7 +75,9 @@ def test_every_host_is_looked_at_again_when_its_turn_comes(tmp_path: Path) -> No
 def test_a_host_on_which_all_waits_is_left_unless_it_is_to_be_drained(tmp_path: Path) -> None:
     missing = {"path": "/etc/docker/daemon.json", "content": "{}", "mode": "0644"}
     found = {"owner": "root", "group": "root", "mode": "0644", "mtime": 1.0, "sha256": "other"}
+    shared = yaml.safe_load((ROOT / "roles/cluster/vars/main/cluster.yml").read_text())
     variables = {
+        **{name: shared[name] for name in ("node_differences", "node_turn", "node_is_right", "cluster_has_joiners")},
         "node_owned": {"docker_engine": {"files": [missing], "when_idle": [missing["path"]]}},
         "node_state": {
             "packages": {},
@@ -89,7 +91,7 @@ def test_a_host_on_which_all_waits_is_left_unless_it_is_to_be_drained(tmp_path: 
         "cluster_changing": ["waits", "drains"],
     }
     compare = {"ansible.builtin.import_tasks": str(ROOT / "playbooks/tasks/compare.yml")}
-    words = "{{ {inventory_hostname: [node_is_right, node_turn, node_waits | length]} | to_json }}"
+    words = "{{ {inventory_hostname: [node_is_right, node_turn, node_compared.waits | length]} | to_json }}"
     log = play(tmp_path, "waits,drains,keeps,", [compare, say(tmp_path, words)], variables)
     seen = {host: values for line in log.splitlines() for host, values in json.loads(line).items()}
     assert seen == {"waits": [True, "", 1], "drains": [False, "drain", 1], "keeps": [True, "", 0]}

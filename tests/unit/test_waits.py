@@ -46,7 +46,7 @@ def judge(
     result = compare(owned, found, {"disturb": disturb, "drain": False, "reboot": reboot})
     now = {name for kinds in result["now"].values() for entries in kinds.values() for name in entries}
     assert all(any(kinds.values()) for kinds in result["now"].values()), "a role without anything to do is left out"
-    return now, pending(["gpu1"], {"gpu1": {"node_waits": result["waits"]}})
+    return now, pending(["gpu1"], {"gpu1": {"node_compared": result}})
 
 
 ALWAYS = {"nftables", "a.b", "/other"}
