@@ -40,7 +40,7 @@ lint: venv ## ruff, mypy, yamllint, ansible-lint
 	ANSIBLE_INVENTORY=inventory/example/hosts.yml ansible-lint
 
 unit: venv ## Unit tests: no root, no network
-	pytest tests/unit --ignore tests/unit/hub
+	pytest --numprocesses 3 tests/unit --ignore tests/unit/hub
 	.venv-hub/bin/python -m pytest --confcutdir tests/unit/hub tests/unit/hub
 
 integration: venv ## Our modules against real Docker engines; needs root

@@ -111,6 +111,4 @@ def pending(hosts: Iterable[str], hostvars: Mapping[str, t.Any]) -> list[str]:
 
 def differing(hosts: Iterable[str], hostvars: Mapping[str, t.Any]) -> list[str]:
     """Return one line for each thing that differs on any host (fact ``node_compared``)."""
-    return [
-        f"{host} — {line}" for host in hosts for line in sentences(hostvars[host]["node_compared"]["differences"])
-    ]
+    return [f"{host} — {line}" for host in hosts for line in sentences(hostvars[host]["node_compared"]["differences"])]

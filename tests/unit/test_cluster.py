@@ -209,7 +209,8 @@ def test_a_node_is_wanted_with_its_pooled_cards_unless_its_engine_waits() -> Non
     # A reboot that is pending for a lost card changes nothing about those that are left.
     reboot = {**gpu, "node_compared": {"waits": [{"what": "x", "cure": "y"}], "engine_waits": False}}
     assert cluster.wanted_nodes(["g"], {"g": reboot}) == [node]
-    (node,) = cluster.wanted_nodes(["g"], {"g": {**gpu, "node_compared": {"engine_waits": True}, "gpu_shared": ["GPU-1"]}})
+    waiting = {**gpu, "node_compared": {"engine_waits": True}, "gpu_shared": ["GPU-1"]}
+    (node,) = cluster.wanted_nodes(["g"], {"g": waiting})
     assert "generic_resources" not in node
     assert node["labels"] == {"calculation_type": "gpu"}
     assert cluster.wanted_nodes(["g"], {"g": {**gpu, "node_state": {}}}) == []

@@ -87,6 +87,8 @@ def test_a_host_on_which_all_waits_is_left_unless_it_is_to_be_drained(tmp_path: 
         },
         "node_may": {"disturb": False, "reboot": False, "drain": "{{ inventory_hostname == 'drains' }}"},
         "cluster_seed": "other",
+        "node_images_missing": [],
+        "hub_images_to_build": [],
         # Who may not change is left, whatever differs there.
         "cluster_changing": ["waits", "drains"],
     }
