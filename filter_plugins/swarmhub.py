@@ -55,12 +55,9 @@ def silent(hosts: Iterable[str], hostvars: Mapping[str, t.Any]) -> list[str]:
     return [host for host in hosts if not hostvars[host].get("node_state")]
 
 
-def hosts_where(hosts: Iterable[str], hostvars: Mapping[str, t.Any], path: Iterable[str]) -> list[str]:
-    """Return the hosts among whose facts there is something at ``path``: where a play has anything to do."""
-    found = {host: hostvars[host] for host in hosts if host in hostvars}
-    for key in path:
-        found = {host: facts[key] for host, facts in found.items() if facts.get(key)}
-    return list(found)
+def hosts_where(hosts: Iterable[str], hostvars: Mapping[str, t.Any], fact: str) -> list[str]:
+    """Return the hosts whose fact of this name is there and not empty: where a play has anything to do."""
+    return [host for host in hosts if host in hostvars and hostvars[host].get(fact)]
 
 
 def apt_sources(sources: Iterable[Mapping[str, str]]) -> list[File]:

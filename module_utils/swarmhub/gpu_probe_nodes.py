@@ -14,7 +14,7 @@ BUILT_NOTEBOOK = "swarmhub/notebook"
 
 def changed_hosts(hosts: Iterable[str], hostvars: Mapping[str, Facts]) -> list[str]:
     """Return the hosts on which this run changed something, without those whose engine still waits for a restart."""
-    compared = {host: hostvars[host].get("node_compared") or {} for host in hosts}
+    compared = {host: hostvars[host].get("node_compared", {}) for host in hosts}
     return [
         host
         for host, found in compared.items()

@@ -8,8 +8,9 @@ import typing as t
 from pathlib import Path
 
 import pytest
+import yaml
 from certificates import sign
-from rendering import render
+from rendering import ROOT, render
 
 SIGNED = sign("hub.example.org")
 OPEN = {
@@ -61,3 +62,10 @@ def test_a_managers_own_proxy_comes_first_and_people_are_sent_to_the_right_port(
 
 def test_without_a_certificate_there_is_none(owned: dict[str, t.Any]) -> None:
     assert owned["closed"]["owned"] == {"files": [{"path": "/etc/swarmhub/front.pem", "absent": True}]}
+
+
+def test_who_takes_the_front_away_needs_no_certificate(tmp_path: Path) -> None:
+    inventory = {"managers": {"hosts": {"m": {"hub_tls_certificate": "/gone.crt", "hub_tls_key": "/gone.key"}}}}
+    taken = yaml.safe_load((ROOT / "playbooks/vars/paths_only.yml").read_text())
+    found = render(tmp_path, inventory, ("cluster", "front"), {"owned": "{{ front_owned }}"}, vars=taken)
+    assert [file["path"] for file in found["m"]["owned"]["files"]] == ["/etc/swarmhub/front.pem"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import typing as t
 from pathlib import Path
 
@@ -111,3 +112,21 @@ def test_a_card_that_a_reboot_did_not_bring_back_is_told_where_others_remain(tmp
     said = {**say(tmp_path, task["ansible.builtin.debug"]["msg"]), "when": task["when"]}
     log = play(tmp_path, "lost,mended,bare,left,", [said], variables)
     assert log == f"lost was rebooted, and still {lost}: keep it out with gpu_exclude\n"
+
+
+def test_a_host_that_is_lost_while_images_are_brought_ends_the_run_for_all(tmp_path: Path) -> None:
+    plays = yaml.safe_load((ROOT / "playbooks/site.yml").read_text())
+    (images,) = [each for each in plays if each["name"].startswith("Bring the images")]
+    asked = {"ansible.builtin.set_fact": {"node_images_asked": "{{ ['x'] if lost | default(false) else [] }}"}}
+    bring = {**images, "become": False, "roles": [], "tasks": [{"ansible.builtin.ping": {}}]}
+    common = {"hosts": "all", "gather_facts": False}
+    content = [{**common, "tasks": [asked]}, bring, {**common, "tasks": [say(tmp_path, "goes on")]}]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(content))
+    hosts = {
+        "lost": {"lost": True, "ansible_host": "127.0.0.1", "ansible_port": 9, "ansible_ssh_retries": 0},
+        "right": {"ansible_connection": "local"},
+    }
+    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts}}))
+    done = run_play(tmp_path / "hosts.json", tmp_path / "play.yml", ANSIBLE_FILTER_PLUGINS=str(ROOT / "filter_plugins"))
+    assert re.search(r"^lost .* unreachable=1", done.stdout, re.M), done.stdout + done.stderr
+    assert not (tmp_path / "log").exists(), done.stdout

@@ -6,7 +6,7 @@ import hashlib
 import typing as t
 
 import pytest
-from ansible.module_utils.swarmhub.waits import compare, pending
+from ansible.module_utils.swarmhub.waits import compare, differing, pending
 
 DAEMON = "/etc/docker/daemon.json"
 TOOLKIT = "nvidia-container-toolkit=1.20.0-1"
@@ -155,3 +155,11 @@ def test_managers_restart_in_turn_even_where_no_notebook_runs() -> None:
     other = {**right, "nvidia-container-toolkit": {"version": "1.19.0-1", "held": True}}
     assert turn({**quiet, "packages": other}) == "restart"
     assert turn({**quiet, "packages": {"nvidia-container-toolkit": right["nvidia-container-toolkit"]}}) == ""
+
+
+def test_what_differs_is_told_by_host() -> None:
+    idle = compare(OWNED, state(), {"disturb": False, "drain": False, "reboot": False})
+    right = compare({}, state(), {"disturb": False, "drain": False, "reboot": False})
+    told = differing(["b", "a"], {"a": {"node_compared": right}, "b": {"node_compared": idle}})
+    assert "b — host: nftables not installed" in told
+    assert {line.partition(" ")[0] for line in told} == {"b"}
