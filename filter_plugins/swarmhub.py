@@ -155,7 +155,6 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "swarmhub_absent": absent,
-            "swarmhub_address": cluster.address_within,
             "swarmhub_apt_sources": apt_sources,
             "swarmhub_backup_host": backup_findings.backup_host,
             "swarmhub_backup_part": backup_controller.collect,
@@ -219,6 +218,8 @@ class FilterModule:
             "swarmhub_probe_table": probe_report.table,
             "swarmhub_role_file": lambda path: (PROJECT / "roles" / path).read_text(),
             "swarmhub_secret_files": secret_files,
+            "swarmhub_secret_names": secrets.wanted_names,
+            "swarmhub_secrets_to_settle": lambda directory, names: secrets.to_settle(Path(directory), names),
             "swarmhub_secrets_mismatch": lambda values, directory, kept, rotating: secrets.mismatch(
                 Path(directory), values, kept, rotating
             ),

@@ -81,7 +81,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     directory = Path(module.params["directory"])
     address = module.params["registry_address"]
-    wanted = wanted_names(bool(address), module.params["provided"])
+    wanted = wanted_names(module.params["provided"], address)
     if reason := refusal(directory, wanted, module.params["kept"]):
         module.fail_json(msg=reason)
     rotate_names = module.params["rotate"]

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Thin entry point; the logic is in module_utils/swarmhub/host_state.py."""
+"""What ansible-doc tells of action_plugins/host_state.py; the logic is in module_utils/swarmhub/host_state.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: host_state
 short_description: Look at what is on a host
 description:
-  - Returns, in one read-only call with the standard library alone, the state of the packages, files, units, sysctls and
+  - Finds, in one read-only call with the standard library alone, the state of the packages, files, units, sysctls and
     cards that it is asked about, and the engine's own view of itself.
   - It is given names only. No content and no secret travels in its arguments, and a secret comes back as a keyed
     fingerprint.
@@ -76,52 +76,14 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-state:
-  description: What was found, by kind; C(None) for a file that is missing, no key for a package that is not installed.
+ansible_facts:
+  description: What was found becomes facts of the host.
   returned: always
   type: dict
+  contains:
+    node_state:
+      description: By kind; C(None) for a file that is missing, no key for a package that is not installed.
+      returned: always
+      type: dict
+    swarm_node_id: {description: The node that the host is in its swarm; empty for none., returned: always, type: str}
 """
-
-from subprocess import SubprocessError
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.swarmhub.host_state import look
-
-ARGUMENTS = {
-    "packages": {"type": "list", "elements": "str", "default": []},
-    "candidates": {"type": "list", "elements": "str", "default": []},
-    "files": {"type": "list", "elements": "path", "default": []},
-    "units": {"type": "list", "elements": "str", "default": []},
-    "sysctls": {"type": "list", "elements": "str", "default": []},
-    "kernel_modules": {"type": "list", "elements": "str", "default": []},
-    "secrets_dir": {"type": "path", "no_log": False},
-    "cards": {"type": "bool", "default": False},
-    "exports": {"type": "path"},
-    "file_systems": {"type": "list", "elements": "path", "default": []},
-    "firewall": {
-        "type": "dict",
-        "options": {
-            "chains": {"type": "str", "required": True},
-            "loaded": {"type": "path", "required": True},
-            "written": {"type": "list", "elements": "path", "required": True},
-        },
-    },
-    "postgres": {
-        "type": "dict",
-        "options": {"database": {"type": "str", "required": True}, "role": {"type": "str", "required": True}},
-    },
-}
-
-
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    try:
-        state = look(module.params)
-    except (OSError, SubprocessError) as error:
-        module.fail_json(msg=f"the host cannot be looked at: {error}")
-    module.exit_json(changed=False, state=state)
-
-
-if __name__ == "__main__":
-    main()

@@ -30,13 +30,14 @@ def address_within(addresses: Iterable[str], cidrs: Iterable[str]) -> str:
 def offered_address(host: str, hostvars: Mapping[str, Facts], cidrs: Iterable[str]) -> str:
     """Return the address at which a host serves others; empty for no host, and where nothing tells it.
 
-    The look found it, or, where a run leaves the host out (``--limit``, skip_unreachable), the inventory may say it.
+    The inventory says it, or the look found it; where a run leaves the host out (``--limit``, skip_unreachable), it is
+    the one at which Ansible would reach it.
     """
     if not host:
         return ""
     variables = hostvars[host]
-    known = variables.get("node_address") or variables.get("swarm_node_address")
-    if known:
+    seen = (variables.get("node_state") or {}).get("addresses", {})
+    if known := variables.get("swarm_node_address") or address_within(seen, cidrs):
         return str(known)
     reached_at = address_plan.address(variables.get("ansible_host", host))
     return address_within([str(reached_at)], cidrs) if reached_at else ""
@@ -176,16 +177,14 @@ def lacks(states: Mapping[str, Facts], seed: str, references: Mapping[str, str],
     )
 
 
-def cannot_join(hosts: Iterable[str], hostvars: Mapping[str, Facts], lacking: str = "") -> str:
+def cannot_join(hosts: Iterable[str], hostvars: Mapping[str, Facts]) -> str:
     """Return why hosts could not join; empty when they can.
 
     Args:
         hosts: those of this run.
         hostvars: their variables; fact ``node_tried`` tells which managers' ports a new one could reach.
-        lacking: what the cluster lacks.
     """
-    found = [lacking] if lacking else []
-    found += [
+    found = [
         f"{host} cannot reach {tried['item'][0]} at TCP port {tried['item'][1]}: open it between them"
         for host in hosts
         for tried in (hostvars[host].get("node_tried") or {}).get("results", [])

@@ -9,6 +9,8 @@ import dataclasses
 import graphlib
 import re
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from ansible.module_utils.swarmhub.compose_container import Names
 from ansible.module_utils.swarmhub.compose_reader import ComposeError, Section
@@ -55,12 +57,14 @@ def read_stack(name: str, compose: object, secrets: dict[str, str], configs: dic
     labels = {STACK_LABEL: name}
     networks = {key: _network(name, key, section, labels) for key, section in top.sections("networks")}
     values = {"secrets": secrets, "configs": configs}
-    contents = {
-        kind: {
-            key: _content(kind, key, section, values[kind], (name, cluster_id)) for key, section in top.sections(kind)
-        }
-        for kind in KINDS
-    }
+
+    def read(kind: str, named: tuple[str, Section]) -> tuple[str, Content]:
+        key, section = named
+        return key, _content(kind, key, section, values[kind], (name, cluster_id))
+
+    # The hashes of secrets are slow by design, and hashlib lets others work meanwhile.
+    with ThreadPoolExecutor() as pool:
+        contents = {kind: dict(pool.map(partial(read, kind), top.sections(kind))) for kind in KINDS}
     for kind in KINDS:
         own = {key for key, item in contents[kind].items() if item.value is not None}
         for key in sorted(values[kind].keys() - own):

@@ -405,6 +405,14 @@ def postgres(database: str, role: str) -> Facts:
     return {"database": database in names("pg_database", "datname"), "role": role in roles, "roles": roles}
 
 
+def answer(names: Facts) -> Facts:
+    """Return ``{"state": what look returns}``, or ``{"fault": why the host cannot be looked at}``."""
+    try:
+        return {"state": look(names)}
+    except (OSError, subprocess.SubprocessError) as error:
+        return {"fault": str(error)}
+
+
 def look(names: Facts) -> Facts:
     """Return everything that ``names`` asks about (the module's own parameters), and the basics of the host."""
     own, routes = addresses()

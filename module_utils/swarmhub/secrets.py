@@ -8,7 +8,7 @@ import os
 import secrets
 import string
 import typing as t
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from ansible.module_utils.swarmhub.host_state import FINGERPRINT_KEY, fingerprint
@@ -57,10 +57,15 @@ class SecretsError(Exception):
     """The secrets at hand are not those of the cluster."""
 
 
-def wanted_names(registry: bool, provided: list[str]) -> list[str]:
+def wanted_names(provided: Collection[str], registry_address: str) -> list[str]:
     """Return the names of the files that make up the secrets; ``provided`` are kept by the user elsewhere."""
     own = [name for name in GENERATORS if name not in provided]
-    return own + list(REGISTRY_NAMES if registry else ())
+    return own + list(REGISTRY_NAMES if registry_address else ())
+
+
+def to_settle(directory: Path, wanted: list[str]) -> list[str]:
+    """Return the names of the secrets that do not exist yet, or that others may read."""
+    return [name for name in wanted if not (directory / name).exists() or _is_open(directory / name)]
 
 
 def _pem(certificate: t.Any) -> str:
@@ -239,9 +244,13 @@ def _write(path: Path, value: str) -> None:
     temporary.rename(path)
 
 
+def _is_open(path: Path) -> bool:
+    return bool(path.stat().st_mode & 0o077)
+
+
 def tighten(directory: Path, wanted: list[str]) -> list[str]:
     """Take from everybody else the right to read the secrets; return the names that were open."""
-    opened = [name for name in wanted if (directory / name).exists() and (directory / name).stat().st_mode & 0o077]
+    opened = [name for name in wanted if (directory / name).exists() and _is_open(directory / name)]
     for name in opened:
         (directory / name).chmod(0o600)
     return opened

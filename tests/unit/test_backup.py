@@ -257,7 +257,7 @@ def test_a_failed_run_and_an_old_restic_are_told() -> None:
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, t.Any]:
     hosts = {"one": {}, "elsewhere": {}}
     groups = {**{group: {"hosts": {"one": None}} for group in SINGLE}, "cpu_workers": {"hosts": hosts}}
-    settings = {**VARIABLES, "backup_repository": "/mnt/backup", "node_address": "10.77.0.11"}
+    settings = {**VARIABLES, "backup_repository": "/mnt/backup", "swarm_node_address": "10.77.0.11"}
     facts = (
         {"node_state": {"files": {"/etc/swarmhub/backup/repository": None}, "units": {}}},
         {"cluster_secrets_values": {"db_password": "a:b\\c", "backup_key": "k"}, "cluster_images": {"hub": "hub:1"}},

@@ -201,7 +201,7 @@ def test_alertmanager_is_there_for_a_receiver_alone(rendered: dict[str, t.Any]) 
 
 
 def test_a_host_is_known_by_its_address_or_where_ansible_reaches_it() -> None:
-    hostvars = {"store1": {"node_address": "192.0.2.41"}, "store2": {"ansible_host": "store2.lan"}}
+    hostvars = {"store1": {"swarm_node_address": "192.0.2.41"}, "store2": {"ansible_host": "store2.lan"}}
     assert named_addresses(["store1", "store2"], hostvars, ["192.0.2.0/24"]) == [
         {"name": "store1", "address": "192.0.2.41"},
         {"name": "store2", "address": "store2.lan"},

@@ -11,7 +11,7 @@ from ansible.module_utils.swarmhub import secrets
 from ansible.module_utils.swarmhub.host_state import fingerprints
 from cryptography import x509
 
-WANTED = secrets.wanted_names(registry=True, provided=[])
+WANTED = secrets.wanted_names([], "10.0.0.1")
 
 
 def values(directory: Path) -> dict[str, str]:
@@ -30,8 +30,8 @@ def test_all_are_made_with_mode_0600_and_a_second_time_none(tmp_path: Path) -> N
 
 
 def test_a_provided_secret_is_not_made() -> None:
-    assert "db_password" not in secrets.wanted_names(registry=False, provided=["db_password"])
-    assert not [name for name in secrets.wanted_names(registry=False, provided=[]) if name.startswith("registry")]
+    assert "db_password" not in secrets.wanted_names(["db_password"], "")
+    assert not [name for name in secrets.wanted_names([], "") if name.startswith("registry")]
 
 
 def test_the_registry_s_certificate_is_for_its_address_and_signed_by_its_ca() -> None:
@@ -70,7 +70,9 @@ def test_secrets_of_another_cluster_are_named(tmp_path: Path) -> None:
 
 def test_open_files_are_closed(tmp_path: Path) -> None:
     secrets.create_missing(tmp_path / "s", WANTED, "10.0.0.1")
+    assert secrets.to_settle(tmp_path / "s", WANTED) == []
     (tmp_path / "s" / "proxy_token").chmod(0o644)
+    assert secrets.to_settle(tmp_path / "s", [*WANTED, "another"]) == ["proxy_token", "another"]
     assert secrets.tighten(tmp_path / "s", WANTED) == ["proxy_token"]
     assert secrets.tighten(tmp_path / "s", WANTED) == []
 
