@@ -8,6 +8,7 @@ from io import StringIO
 
 import engine
 from pyinfra import host
+from pyinfra.facts.postgres import PostgresRoles
 from pyinfra.operations import apt, docker, files, postgres, server, systemd
 
 desired = json.loads(host.data.desired.read_text())
@@ -25,7 +26,7 @@ def anything_changed(*beginnings):
 
 def write(wanted):
     """Write these files."""
-    for each in wanted:
+    for each in host.loop(wanted):
         written[each["path"]] = files.put(
             name=f"Write {each['path']}",
             src=StringIO(each["content"]),
@@ -39,7 +40,7 @@ def write(wanted):
 
 def make(wanted):
     """Make these directories."""
-    for each in wanted:
+    for each in host.loop(wanted):
         files.directory(
             name=f"Make {each['path']}",
             path=each["path"],
@@ -50,9 +51,9 @@ def make(wanted):
 
 
 # --- packages
-make(each for each in desired["directories"] if each["path"].startswith(SOURCES))
-write(each for each in desired["files"] if each["path"].startswith(SOURCES))
-for path in desired["absent"]:
+make([each for each in desired["directories"] if each["path"].startswith(SOURCES)])
+write([each for each in desired["files"] if each["path"].startswith(SOURCES)])
+for path in host.loop(desired["absent"]):
     files.file(name=f"Take {path} away", path=path, present=False)
 server.shell(
     name="Trust the site's certificate authorities",
@@ -64,9 +65,9 @@ apt.packages(name="Install the packages", packages=desired["packages"], no_recom
 engine.held(name="Hold packages", packages=desired["held"])
 
 # --- files
-make(each for each in desired["directories"] if not each["path"].startswith(SOURCES))
-write(each for each in desired["files"] if not each["path"].startswith(SOURCES))
-for key, value in desired["sysctls"].items():
+make([each for each in desired["directories"] if not each["path"].startswith(SOURCES)])
+write([each for each in desired["files"] if not each["path"].startswith(SOURCES)])
+for key, value in host.loop(desired["sysctls"].items()):
     server.sysctl(
         name=f"Set {key}", key=key, value=value, persist=True, persist_file="/etc/sysctl.d/60-swarmhub.conf"
     )
@@ -80,7 +81,7 @@ if desired["swarm_resource"]:
 
 # --- units
 systemd.daemon_reload(name="Let systemd read its units", _if=anything_changed(UNITS))
-for unit in desired["units"]:
+for unit in host.loop(desired["units"]):
     systemd.service(
         name=f"{'Start' if unit['on'] else 'Stop'} {unit['name']}",
         service=unit["name"],
@@ -106,10 +107,12 @@ if desired["firewall"]:
 # --- the database
 if desired["postgres"]:
     database = desired["postgres"]
+    # The operation writes a password each time that it is given one.
+    roles = host.get_fact(PostgresRoles, _sudo_user="postgres")
     postgres.role(
         name="Make the hub's role",
         role=database["role"],
-        password=database["password"],
+        password=None if database["role"] in roles else database["password"],
         connection_limit=20,
         _sudo_user="postgres",
     )
@@ -130,17 +133,17 @@ if desired["postgres"]:
 # --- the swarm
 if desired["role"]:
     engine.member(name="Join the swarm", role=desired["role"], address=desired["address"])
-    for image in desired["images"]:
+    for image in host.loop(desired["images"]):
         docker.image(name=f"Pull {image}", image=image, _env={"DOCKER_CONFIG": "/etc/swarmhub/docker"})
 
 if host.data.get("cluster"):
     cluster = json.loads(host.data.cluster.read_text())
     engine.heartbeat(name="Set the dispatcher's heartbeat", seconds=cluster["heartbeat"])
-    for node in cluster["nodes"]:
+    for node in host.loop(cluster["nodes"]):
         engine.node(name=f"Label {node['host']}", node=node)
-    for network in cluster["networks"]:
+    for network in host.loop(cluster["networks"]):
         engine.network(name=f"Make network {network['name']}", wanted=network)
-    for content in cluster["contents"]:
+    for content in host.loop(cluster["contents"]):
         engine.content(name=f"Keep {content['kind']} {content['name']}", wanted=content)
     engine.stack(
         name="Deploy proxy and hub", stack="swarmhub", services=cluster["services"], compose=cluster["compose"]
