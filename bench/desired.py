@@ -70,9 +70,16 @@ def of_cluster(wanted: Json) -> Json:
             for node in wanted["nodes"]
         ],
         "networks": [
-            {"name": spec.name, "attachable": spec.attachable, "internal": spec.internal, "subnet": spec.subnets[0],
-             "options": spec.driver_opts, "labels": spec.labels}
-            for spec in stack.networks.values() if spec
+            {
+                "name": spec.name,
+                "attachable": spec.attachable,
+                "internal": spec.internal,
+                "subnet": spec.subnets[0],
+                "options": spec.driver_opts,
+                "labels": spec.labels,
+            }
+            for spec in stack.networks.values()
+            if spec
         ],
         "contents": [
             {"kind": each.kind.removesuffix("s"), "name": each.name, "value": each.value, "labels": each.labels}

@@ -68,9 +68,7 @@ engine.held(name="Hold packages", packages=desired["held"])
 make([each for each in desired["directories"] if not each["path"].startswith(SOURCES)])
 write([each for each in desired["files"] if not each["path"].startswith(SOURCES)])
 for key, value in host.loop(desired["sysctls"].items()):
-    server.sysctl(
-        name=f"Set {key}", key=key, value=value, persist=True, persist_file="/etc/sysctl.d/60-swarmhub.conf"
-    )
+    server.sysctl(name=f"Set {key}", key=key, value=value, persist=True, persist_file="/etc/sysctl.d/60-swarmhub.conf")
 if desired["swarm_resource"]:
     files.line(
         name="Let the container toolkit follow swarm's assignment of cards",
@@ -126,9 +124,7 @@ if desired["postgres"]:
     )
     if database["reader"]:
         postgres.role(name="Make the exporter's role", role=database["reader"], _sudo_user="postgres")
-        engine.granted(
-            name="Let it read statistics", role="pg_monitor", to=database["reader"], _sudo_user="postgres"
-        )
+        engine.granted(name="Let it read statistics", role="pg_monitor", to=database["reader"], _sudo_user="postgres")
 
 # --- the swarm
 if desired["role"]:

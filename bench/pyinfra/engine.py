@@ -1,4 +1,4 @@
-"""Facts and operations that pyinfra has none for: swarm, live firewall rules, holds and grants, by command line clients."""
+"""What pyinfra has no facts and operations for: swarm, live firewall rules, holds and grants; by their own commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from pyinfra.facts.docker import DockerSystemInfo
 Json = dict[str, t.Any]
 Commands = t.Iterator[t.Any]
 LIVE = "{0} --wait -S | grep SWARMHUB- | cmp --silent - /run/swarmhub-firewall.{1}"
-WAIT = "timeout 300 sh -c 'until docker service ls --filter name={0} --format {{{{.Replicas}}}} | grep -q ^1/1; do sleep 0.5; done'"
+WAIT = (
+    "timeout 300 sh -c 'until docker service ls --filter name={0} --format {{{{.Replicas}}}} | grep -q ^1/1;"
+    " do sleep 0.5; done'"
+)
 
 
 class Lines(FactBase[list[str]]):
@@ -106,14 +109,11 @@ def node(node: Json) -> Commands:
 # --- the swarm's things
 
 
-def _networks() -> dict[str, Json]:
-    return host.get_fact(Inspected, command="docker network inspect $(docker network ls --quiet)", key="Name")
-
-
 @operation()
 def network(wanted: Json) -> Commands:
     """Make an overlay network; one that is there stays what it was made as."""
-    if (live := _networks().get(wanted["name"])) is None:
+    networks = host.get_fact(Inspected, command="docker network inspect $(docker network ls --quiet)", key="Name")
+    if (live := networks.get(wanted["name"])) is None:
         flags = [f"--{flag}" for flag in ("attachable", "internal") if wanted[flag]]
         flags += [f"--label={key}={value}" for key, value in wanted["labels"].items()]
         flags += [f"--opt={key}={value}" for key, value in wanted["options"].items()]
@@ -170,9 +170,13 @@ def _in_order(spec: Json, names: dict[str, str]) -> Json:
 @operation()
 def stack(stack: str, services: list[Json], compose: Json) -> Commands:
     """Deploy a stack where a service of it is missing or otherwise."""
-    names = {each["Id"]: name for name, each in _networks().items()}
-    command = f"docker service inspect $(docker service ls --quiet --filter label=com.docker.stack.namespace={stack})"
-    live = {each["Spec"]["Name"]: each["Spec"] for each in host.get_fact(Inspected, command=command, key="ID").values()}
+    inspect = f"docker service inspect $(docker service ls --quiet --filter label=com.docker.stack.namespace={stack})"
+    found = host.get_fact(Inspected, command=inspect, key="ID").values()
+    live = {each["Spec"]["Name"]: each["Spec"] for each in found}
+    # A node's own bridge has an id of swarm's as well, which no list shows.
+    targets = sorted({net["Target"] for spec in live.values() for net in spec["TaskTemplate"]["Networks"]})
+    networks = host.get_fact(Inspected, command=shlex.join(["docker", "network", "inspect", *targets]), key="Id")
+    names = {identity: each["Name"] for identity, each in networks.items()}
     wrong = [
         each["Name"]
         for each in services

@@ -2,7 +2,7 @@
 """A whole cluster on this machine: hosts in containers, or with kernels of their own, then site.yml on them.
 
 python3 molecule/shared/lab.py up [--layout default|single|ha|kernel] [--hosts-only]
-python3 molecule/shared/lab.py add|remove HOST
+python3 molecule/shared/lab.py add|remove HOST…
 python3 molecule/shared/lab.py status
 python3 molecule/shared/lab.py down
 """
@@ -112,34 +112,40 @@ def up(layout_name: str, hosts_only: bool) -> None:
     say(f"The hub is at {address}; who may sign in stands in {LAB / 'access.json'}")
 
 
-def _spare(state: State, name: str) -> Host:
+def _spares(state: State, names: list[str]) -> list[Host]:
     spares = {host.name: host for host in LAYOUTS[state.layout].spares} if state.layout else {}
-    if name not in spares:
-        raise LabError(f"{name} is no spare host of the lab that is up: {', '.join(spares) or 'it has none'}")
-    return spares[name]
+    for name in names:
+        if name not in spares:
+            raise LabError(f"{name} is no spare host of the lab that is up: {', '.join(spares) or 'it has none'}")
+    return [spares[name] for name in names]
 
 
-def add(name: str) -> None:
-    """Bring up a spare host, with nothing of swarmhub on it, and write it into the inventory."""
+def add(names: list[str]) -> None:
+    """Bring up spare hosts, bare unless they are light, and write them into the inventory."""
     state = State.load()
-    host = _spare(state, name)
-    state.spares = sorted({*state.spares, name})
+    added = _spares(state, names)
+    if any(host.light for host in added) and not state.light_image:
+        hosts.copy_worker(state, LAYOUTS[state.layout].hosts)
+    state.spares = sorted({*state.spares, *names})
     state.save()
     layout = LAYOUTS[state.layout].with_spares(state.spares)
     slim = images.root_archive("slim", machine.mirrors()[0])
-    hosts.make(state, layout.hosts, slim, packages.build_repository(), only=host.name)
+    hosts.make(state, layout.hosts, slim, packages.build_repository(), only=names)
     inventory.write(state, layout, {})
 
 
-def remove(name: str) -> None:
-    """Take a spare host away, and out of the inventory."""
+def remove(names: list[str]) -> None:
+    """Take spare hosts away, and out of the inventory."""
     state = State.load()
-    host = _spare(state, name)
-    if host.name in state.containers:
-        hosts.remove(state, host)
-    state.spares = [other for other in state.spares if other != name]
+    for host in _spares(state, names):
+        if host.name in state.containers:
+            hosts.remove(state, host)
+    state.spares = [other for other in state.spares if other not in names]
     state.save()
-    inventory.write(state, LAYOUTS[state.layout].with_spares(state.spares), {})
+    layout = LAYOUTS[state.layout].with_spares(state.spares)
+    if state.light_image and not any(host.light for host in layout.hosts):
+        hosts.forget_copy(state)
+    inventory.write(state, layout, {})
 
 
 def status() -> None:
@@ -159,7 +165,7 @@ def status() -> None:
             running = engine.docker(
                 state, "ps", "--all", "--filter", f"name=^/{hosts.PREFIX}-{host.name}$", "--format={{.Status}}"
             ) if reachable else ""  # fmt: skip
-        say(f"  {host.name:6} {state.address(host.number):14} {running or 'absent'}")
+        say(f"  {host.name:7} {state.address(host.number):14} {running or 'absent'}")
     for name, identity in processes.items():
         say(f"  {name}: {'runs' if alive(identity) else 'gone'}")
 
@@ -171,8 +177,8 @@ def main() -> int:
     bring_up = commands.add_parser("up", help="bring the lab up, or mend it")
     bring_up.add_argument("--layout", choices=sorted(LAYOUTS), default="default")
     bring_up.add_argument("--hosts-only", action="store_true", help="stop before site.yml")
-    for command, words in (("add", "bring up a spare host"), ("remove", "take a spare host away")):
-        commands.add_parser(command, help=words).add_argument("host")
+    for command, words in (("add", "bring up spare hosts"), ("remove", "take spare hosts away")):
+        commands.add_parser(command, help=words).add_argument("hosts", nargs="+", metavar="HOST")
     commands.add_parser("down", help="remove all that the lab started")
     commands.add_parser("status", help="show what runs")
     arguments = parser.parse_args()
@@ -181,8 +187,8 @@ def main() -> int:
         machine.check()
         actions: dict[str, Callable[[], None]] = {
             "up": lambda: up(arguments.layout, arguments.hosts_only),
-            "add": lambda: add(arguments.host),
-            "remove": lambda: remove(arguments.host),
+            "add": lambda: add(arguments.hosts),
+            "remove": lambda: remove(arguments.hosts),
             "down": teardown.down,
             "status": status,
         }

@@ -6,7 +6,7 @@ import ipaddress
 import json
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from .cards import CARDS_FILE, describe
@@ -37,6 +37,15 @@ printf '%s' '{cards}' > {cards_file}
 ssh-keygen -A >/dev/null
 systemctl reset-failed ssh.service
 systemctl restart ssh.service
+"""
+
+
+# Makes a copy of another host one of its own, once; before systemd starts.
+FORGET = """\
+[ ! -e /etc/swarmhub-lab/copied ] || {
+  rm -rf /etc/ssh/ssh_host_* /var/lib/dbus/machine-id /var/lib/containerd /var/log/journal /etc/swarmhub-lab/copied
+  : > /etc/machine-id
+}
 """
 
 
@@ -103,7 +112,9 @@ def _start(state: State, host: Host, others: tuple[Host, ...], slim: Path) -> st
             state.save()
         docker(state, "volume", "create", f"--label={LABEL}", name)
     # systemd mounts nothing writable itself on the second generation of control groups, so it is done before it starts.
-    init = "[ ! -e /sys/fs/cgroup/cgroup.controllers ] || mount -o remount,rw /sys/fs/cgroup; exec /lib/systemd/systemd"
+    init = (
+        FORGET if host.light else ""
+    ) + "[ ! -e /sys/fs/cgroup/cgroup.controllers ] || mount -o remount,rw /sys/fs/cgroup; exec /lib/systemd/systemd"
     return docker(
         state, "run", "--detach", f"--name={PREFIX}-{host.name}", f"--hostname={host.hostname or host.name}",
         f"--label={LABEL}", f"--network={PREFIX}", f"--ip={state.address(host.number)}",
@@ -119,7 +130,7 @@ def _start(state: State, host: Host, others: tuple[Host, ...], slim: Path) -> st
         f"--volume={volume}:/var/lib/docker", f"--volume={PREFIX}-homes:{HOMES}",
         f"--volume={resolver}:/etc/resolv.conf",
         *([f"--volume={slim}:{BASE_ARCHIVE}:ro"] if host.image_archive else []),
-        state.image, "sh", "-c", init,
+        state.light_image if host.light else state.image, "sh", "-c", init,
     )  # fmt: skip
 
 
@@ -146,13 +157,31 @@ def _install_driver(state: State, container: str, package: Path) -> None:
     docker(state, "exec", container, "sh", "-c", "dpkg --install /root/driver.deb && rm /root/driver.deb")
 
 
-def make(state: State, layout: tuple[Host, ...], slim: Path, driver: Path, only: str = "") -> None:
-    """Start all hosts that are not there yet, or only this one, set them up and write known_hosts."""
+def copy_worker(state: State, layout: tuple[Host, ...]) -> None:
+    """Make the image of light hosts from the layout's first CPU worker, without what its engine keeps on a volume."""
+    worker = next(host for host in layout if "cpu_workers" in host.groups and not host.light)
+    container = state.containers[worker.name]
+    docker(state, "exec", container, "touch", "/etc/swarmhub-lab/copied")
+    state.light_image = f"swarmhub-lab:light-{LAB_ID}"
+    state.save()
+    docker(state, "commit", container, state.light_image, timeout=300)
+    docker(state, "exec", container, "rm", "/etc/swarmhub-lab/copied")
+
+
+def forget_copy(state: State) -> None:
+    """Remove the image of light hosts; the next ones are copies of the worker as it is then."""
+    docker(state, "image", "rm", state.light_image)
+    state.light_image = ""
+    state.save()
+
+
+def make(state: State, layout: tuple[Host, ...], slim: Path, driver: Path, only: Collection[str] | None = None) -> None:
+    """Start all hosts that are not there yet, or only these, set them up and write known_hosts."""
     public_key = make_key(KEY, "swarmhub lab")
     state.sudo_password = state.sudo_password or secrets.token_urlsafe(12)
     state.save()
     new: list[Host] = []
-    wanted = [host for host in layout if only in ("", host.name)]
+    wanted = [host for host in layout if only is None or host.name in only]
     for host in wanted:
         existing = docker(state, "ps", "--all", "--quiet", "--no-trunc", "--filter", f"name=^/{PREFIX}-{host.name}$")
         if existing:

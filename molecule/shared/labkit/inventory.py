@@ -95,6 +95,8 @@ def _hosts(state: State, layout: Layout) -> str:
         lines += [f"    {host.name}:", f"      ansible_host: {state.address(host.number)}"]
         if layout.kernels and "managers" not in host.groups:
             lines.append("      node_labels: {notebooks: 'true'}")
+        if host.light:
+            lines.append("      calculation_type: light")
     lines.append("  children:")
     for group in GROUPS:
         if members := [host.name for host in layout.hosts if group in host.groups]:

@@ -11,7 +11,11 @@ from .state import LAB_ID
 
 @dataclass(frozen=True)
 class Host:
-    """One host of the lab; `number` is the last number of its address."""
+    """One host of the lab; `number` is the last number of its address.
+
+    A `light` one is a copy of a CPU worker as it is, engine and all, but for what makes it that worker; it takes no
+    notebooks, so it needs no image. Forty of them show what many hosts cost.
+    """
 
     name: str
     number: int
@@ -22,6 +26,7 @@ class Host:
     hostname: str = ""
     sudo_password: bool = False
     suite: str = "trixie"
+    light: bool = False
 
     @property
     def uuids(self) -> list[str]:
@@ -60,7 +65,10 @@ LAYOUTS = {
             Host("gpu1", 13, ("gpu_workers",), cards=2),
             Host("gpu2", 14, ("gpu_workers",), cards=4, card_model="NVIDIA GeForce RTX 3090", sudo_password=True),
         ),
-        spares=(Host("gpu3", 15, ("gpu_workers",), cards=2),),
+        spares=(
+            Host("gpu3", 15, ("gpu_workers",), cards=2),
+            *(Host(f"light{index:02}", 20 + index, ("cpu_workers",), light=True) for index in range(1, 37)),
+        ),
     ),
     "single": Layout((Host("one", 11, ("managers", "gpu_workers", "postgres_server", "monitoring_server"), cards=2),)),
     "ha": Layout(

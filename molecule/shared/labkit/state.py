@@ -34,6 +34,7 @@ class State:
     network: str = ""  # id of the container hosts' network
     namespace: str = ""  # name of the network namespace of hosts with kernels of their own
     image: str = ""
+    light_image: str = ""  # what light hosts are copies of
     spares: list[str] = field(default_factory=list)  # names of those that were asked for
     containers: dict[str, str] = field(default_factory=dict)
     volumes: list[str] = field(default_factory=list)

@@ -17,9 +17,9 @@ def _remove_from_engine(state: State) -> None:
     hosts.remove_containers(state, containers, docker(state, "volume", "ls", "--quiet", "--filter", label).split())
     if networks := docker(state, "network", "ls", "--quiet", "--filter", label).split():
         docker(state, "network", "rm", *networks)
-    if state.image:
+    for image in filter(None, (state.light_image, state.image)):
         # Another lab on this engine may still need it; then the engine refuses, and that is right.
-        succeeds(["docker", "--host", state.docker_host, "image", "rm", state.image])
+        succeeds(["docker", "--host", state.docker_host, "image", "rm", image])
 
 
 def down() -> None:
