@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help venv lock lab lab-kernel lab-down lab-kernel-down lint unit integration e2e e2e-kernel reset-test verify \
-  test test-fast test-long test-long-ha test-long-kernel bench bench-users
+  test test-fast test-long test-long-ha test-long-kernel bench bench-same bench-modules bench-users
 
 help: ## Show this help
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -19,6 +19,9 @@ venv: ## Make .venv (all tools) and .venv-hub (the hub image's packages), each w
 
 lock: ## Write requirements.lock anew from pyproject.toml; UPGRADE=1 takes the newest versions allowed
 	CUSTOM_COMPILE_COMMAND="make lock" pip-compile --quiet $(if $(UPGRADE),--upgrade) --output-file requirements.lock pyproject.toml
+	CUSTOM_COMPILE_COMMAND="make lock" pip-compile --quiet $(if $(UPGRADE),--upgrade) --no-config --strip-extras --generate-hashes \
+	  --allow-unsafe --no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	  --output-file bench/requirements.lock bench/requirements.in
 
 lab: ## A cluster of containers on this machine (LAYOUT=single: one host alone; ha: three managers); needs root
 	$(LAB) up --layout $(LAYOUT)
@@ -46,7 +49,15 @@ unit: venv ## Unit tests: no root, no network
 integration: venv ## Our modules against real Docker engines; needs root
 	pytest --numprocesses 4 --dist loadfile tests/integration
 
-bench: venv ## What our swarm modules cost beside community.docker's; needs root
+bench: venv ## site.yml beside pyinfra, ordinary Ansible and its floor, up to 40 hosts; an hour, 24 GB of memory, root and no lab
+	@tests/make_venv .venv-bench bench/requirements.lock
+	python -m bench.run
+
+bench-same: venv ## On the lab that is up: whether site.yml, pyinfra and ordinary Ansible mend the same things to the same state
+	@tests/make_venv .venv-bench bench/requirements.lock
+	python -m bench.check
+
+bench-modules: venv ## What our swarm modules cost beside community.docker's; needs root
 	python bench/modules.py
 
 bench-users: venv ## 150 people on the lab of containers that is up: hub, proxy, waits, failures; needs 24 GB of memory and root

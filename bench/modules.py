@@ -1,7 +1,7 @@
 """What a call of our swarm modules costs when there is nothing to do, beside community.docker's nearest module.
 
 Twenty real engines in namespaces of their own form one swarm. Every call is a new process on the host, as under
-Ansible; the two modules of a row take turns, and the median counts. Run it with ``make bench``, as root.
+Ansible; the two modules of a row take turns, and the median counts. Run it with ``make bench-modules``, as root.
 """
 
 from __future__ import annotations

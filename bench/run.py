@@ -1,0 +1,180 @@
+"""What site.yml costs, beside pyinfra, ordinary Ansible and its floor; with 4, 8, 16 and 40 hosts.
+
+python -m bench.run [PART…]     first, 4, 8, 16, 40, floor; without a PART all of them, on a lab of its own
+
+Those that compete take turns on the same hosts, with the same state wanted; after a run of each that does not count,
+the medians of three do. Every run makes its own connections. bench/result.json keeps the figures of all parts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import typing as t
+from collections.abc import Sequence
+from pathlib import Path
+
+from labkit.state import State
+
+from bench import desired, first_run
+from bench.contenders import ANSIBLE, Contender, ours, plain, pyinfra
+from bench.measure import Run, figures, measure
+from tests.e2e.conftest import SPARE, Lab, bring_bare, carry_out
+
+RESULT = Path(__file__).parent / "result.json"
+ROUNDS = 3
+ADD_ROUNDS = 2
+OWN = 4  # hosts of the lab without light ones
+SIZES = (4, 8, 16, 40)
+PARTS = ("first", *map(str, SIZES), "floor")
+WARM_UPS = 2  # the second shows that the first one left nothing to do
+GROW_TIMEOUT = 1800
+Figures = dict[str, t.Any]
+
+
+def say(text: str) -> None:
+    """Print one line at once."""
+    print(text, flush=True)
+
+
+def light(size: int) -> list[str]:
+    """The names of the light hosts of a lab of this size."""
+    return [f"light{index:02}" for index in range(1, size - OWN + 1)]
+
+
+def resize(size: int) -> None:
+    """Bring the cluster to this many hosts."""
+    there = [host for host in State.load().spares if host.startswith("light")]
+    if gone := sorted(set(there) - set(light(size))):
+        lab = Lab()
+        names = [part for host in gone for part in ("--filter", f"name={host}")]
+        nodes = lab.docker("node", "ls", "--quiet", *names).split()
+        first_run.lab("remove", *gone)
+        lab.docker("node", "rm", "--force", *nodes)
+    if new := sorted(set(light(size)) - set(there)):
+        first_run.lab("add", *new)
+        run = ours().run(timeout=GROW_TIMEOUT)
+        say(f"{len(new)} hosts more: {run.seconds:.0f} s")
+
+
+def take_turns(contenders: Sequence[Contender]) -> Figures:
+    """Let each run until it finds nothing to do, and then three times in turns; return the figures of each."""
+    for contender in contenders:
+        runs = [contender.run() for _ in range(WARM_UPS)]
+        assert not contender.changed(runs[-1]), f"{contender.name} finds something to do each time:\n{runs[-1].output}"
+    counted: dict[str, list[Run]] = {contender.name: [] for contender in contenders}
+    for _ in range(ROUNDS):
+        for contender in contenders:
+            run = contender.run()
+            assert not contender.changed(run), f"{contender.name} changed something:\n{run.output}"
+            counted[contender.name].append(run)
+    found = {name: figures(runs) for name, runs in counted.items()}
+    for name, each in found.items():
+        say(f"  {name:<8}{each['seconds']:8.1f} s   {each['control_mib']:5} + {each['children_mib']} MiB")
+    return found
+
+
+def add_node() -> float:
+    """Bring the spare host in, bare, by add_node.yml, some times; return the median of the seconds."""
+    taken = []
+    lab = Lab()
+    try:
+        for _ in range(ADD_ROUNDS):
+            bring_bare(lab)
+            command = (*ANSIBLE, "playbooks/add_node.yml", "--extra-vars", f"node={SPARE}")
+            taken.append(measure(command).seconds)
+    finally:
+        carry_out(lab)
+    say(f"  add_node.yml: {', '.join(f'{seconds:.0f} s' for seconds in taken)}")
+    return round(statistics.median(taken), 1)
+
+
+def of_size(size: int, folder: Path) -> Figures:
+    """The figures of a cluster with this many hosts."""
+    say(f"{size} hosts")
+    resize(size)
+    if size in (OWN, 40):
+        found: Figures = {"add_node": add_node()}
+    else:
+        found = {}
+    others = {8: (pyinfra, plain), 40: (pyinfra,)}.get(size, ())
+    wanted = desired.write(folder / "desired") if others else folder
+    found |= take_turns([ours(), *(other(wanted) for other in others)])
+    found["check_mode"] = figures([ours("--check").run() for _ in range(ROUNDS)])
+    return found
+
+
+def ratios(found: Figures) -> dict[str, float]:
+    """What the figures say in short: our seconds by those of others, as far as both are known."""
+
+    def ratio(over: tuple[str, ...], under: tuple[str, ...]) -> float:
+        first, second = found, found
+        for key in over:
+            first = first[key]
+        for key in under:
+            second = second[key]
+        return round(t.cast("float", first) / t.cast("float", second), 2)
+
+    wanted: dict[str, t.Callable[[], float]] = {
+        "second_run_vs_pyinfra": lambda: ratio(("8", "ours", "seconds"), ("8", "pyinfra", "seconds")),
+        "second_run_vs_plain": lambda: ratio(("8", "ours", "seconds"), ("8", "plain", "seconds")),
+        "second_run_40_vs_pyinfra": lambda: ratio(("40", "ours", "seconds"), ("40", "pyinfra", "seconds")),
+        "seconds_per_host": lambda: round((found["40"]["ours"]["seconds"] - found["4"]["ours"]["seconds"]) / 36, 3),
+        "add_node_40_vs_4": lambda: ratio(("40", "add_node"), ("4", "add_node")),
+        "first_run_vs_floor": lambda: ratio(("first", "seconds"), ("floor", "seconds")),
+    }
+    known = {}
+    for name, value in wanted.items():
+        try:
+            known[name] = value()
+        except KeyError:
+            continue  # of a part that has not been measured
+    return known
+
+
+def show(result: Figures) -> None:
+    """Print the table."""
+    say(f"\n{'seconds':<24}" + "".join(f"{size:>8}" for size in SIZES))
+    for name in ("ours", "check_mode", "pyinfra", "plain"):
+        cells = (result["figures"].get(str(size), {}).get(name, {}).get("seconds", "") for size in SIZES)
+        say(f"{name:<24}" + "".join(f"{cell:>8}" for cell in cells))
+    for name, value in result.items():
+        if name != "figures":
+            say(f"{name:<28}{value:8}")
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description="What site.yml costs.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parts = parser.parse_args().parts or list(PARTS)
+    assert set(parts) <= set(PARTS), f"parts are {', '.join(PARTS)}"
+    assert "first" not in parts or not State.load().layout, (
+        "a lab is up: run `make lab-down` first, or name other parts"
+    )
+    known = json.loads(RESULT.read_text())["figures"] if RESULT.exists() else {}
+    with tempfile.TemporaryDirectory(prefix="swarmhub-bench-") as work:
+        folder = Path(work)
+        for part in sorted(parts, key=PARTS.index):
+            if part == "first":
+                known[part] = figures([first_run.first_run()])
+            elif part == "floor":
+                resize(OWN)
+                wanted = desired.write(folder / "desired")
+                first_run.keep_registry(
+                    json.loads((wanted / "cluster.json").read_text())["manager"], folder / "registry"
+                )
+                known[part] = {"seconds": round(first_run.floor(wanted, folder / "registry"), 1)}
+                first_run.lab("down")
+            else:
+                known[part] = of_size(int(part), folder)
+            result = {**ratios(known), "cores": os.cpu_count(), "figures": known}
+            RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    show(result)
+
+
+if __name__ == "__main__":
+    main()
