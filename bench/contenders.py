@@ -27,7 +27,7 @@ class Contender:
 
     def run(self, timeout: float = 900) -> Run:
         """Go this way once."""
-        return measure(self.command, cwd=self.folder, env=self.env or {}, timeout=timeout)
+        return measure(self.command, cwd=self.folder, env=self.env, timeout=timeout)
 
 
 def _ansible_changed(run: Run) -> bool:

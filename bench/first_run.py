@@ -1,4 +1,4 @@
-"""A first run of site.yml on bare hosts, and its floor: packages, pulls and joins, by a shell script per host, all at once.
+"""A first run of site.yml on bare hosts, and its floor: packages, pulls and joins, by a script per host, all at once.
 
 What the floor pulls was built by the first run; its registry is kept in between.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import statistics
@@ -66,7 +67,9 @@ def _memory(pid: int) -> tuple[int, int]:
     return own, sum(sum(_memory(int(child))) for child in children)
 
 
-def measure(command: t.Sequence[str], *, cwd: Path = ROOT, env: t.Mapping[str, str] = {}, timeout: float = 900) -> Run:  # noqa: B006 - never written
+def measure(
+    command: t.Sequence[str], *, cwd: Path = ROOT, env: t.Mapping[str, str] | None = None, timeout: float = 900
+) -> Run:
     """Run a command without any connection that is left from before.
 
     Raises:
@@ -76,7 +79,7 @@ def measure(command: t.Sequence[str], *, cwd: Path = ROOT, env: t.Mapping[str, s
     begun = time.monotonic()
     lines: list[tuple[float, str]] = []
     process = subprocess.Popen(
-        command, cwd=cwd, env={**os.environ, "ANSIBLE_NOCOLOR": "1", **env},
+        command, cwd=cwd, env={**os.environ, "ANSIBLE_NOCOLOR": "1", **(env or {})},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     out = t.cast("t.IO[str]", process.stdout)
@@ -102,7 +105,7 @@ def measure(command: t.Sequence[str], *, cwd: Path = ROOT, env: t.Mapping[str, s
 
 def _phases(begun: float, lines: list[tuple[float, str]]) -> dict[str, float]:
     marks = [("start", begun)] + [(match[1] or "end", at) for at, line in lines if (match := PLAY.match(line))]
-    return {name: until - at for (name, at), (_, until) in zip(marks, marks[1:], strict=False)}
+    return {name: until - at for (name, at), (_, until) in itertools.pairwise(marks)}
 
 
 def figures(runs: list[Run]) -> dict[str, t.Any]:

@@ -173,6 +173,8 @@ def main() -> None:
                 known[part] = of_size(int(part), folder)
             result = {**ratios(known), "cores": os.cpu_count(), "figures": known}
             RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    if State.load().layout:
+        resize(OWN)
     show(result)
 
 
