@@ -90,10 +90,7 @@ def look_at_swarm(lab: Lab, cluster: Json) -> Json:
     return {
         **{f"node {node['ID']}": [node["Spec"]["Labels"], node["Spec"]["Role"]] for node in nodes},
         **{f"network {each['Name']}": {key: each[key] for key in keys} for each in networks},
-        **{
-            f"service {each['Name']}": _kept(each | {"Labels": {}}, services.get(each["Name"]))
-            for each in cluster["services"]
-        },
+        **{f"service {each['Name']}": _kept(each, services.get(each["Name"])) for each in cluster["services"]},
         **{kind: sorted(lab.docker(kind, "ls", "--format={{.Name}}").split()) for kind in ("secret", "config")},
     }
 

@@ -19,7 +19,9 @@ import sys
 import typing as t
 from pathlib import Path
 
+from ansible.module_utils.swarmhub import stack_spec
 from ansible.module_utils.swarmhub.compose import read_stack
+from ansible.module_utils.swarmhub.stack_services import Login
 
 from tests.e2e.conftest import INVENTORY, ROOT
 
@@ -57,6 +59,14 @@ def of_host(wanted: Json) -> Json:
 def of_cluster(wanted: Json) -> Json:
     """What is wanted of the swarm."""
     stack = read_stack(STACK, wanted["compose"], wanted["secrets"], wanted["configs"], wanted["id"])
+    login = Login(wanted["logins"], wanted["id"])
+    for key, compose in wanted["compose"]["services"].items():
+        spec = stack.services[f"{STACK}_{key}"]
+        words = stack_spec.view(spec, {})
+        compose["deploy"]["labels"] = {
+            stack_spec.FINGERPRINT_LABEL: stack_spec.fingerprint(words, login.digest(words["image"]))
+        }
+        spec["Labels"] |= compose["deploy"]["labels"]
     return {
         **{key: wanted[key] for key in ("manager", "id", "heartbeat")},
         "nodes": [
