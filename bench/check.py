@@ -72,12 +72,12 @@ def look_script(wanted: Json) -> str:
     return "\n".join([*lines, "true"])
 
 
-def _kept(wanted: t.Any, live: t.Any) -> t.Any:
+def kept(wanted: t.Any, live: t.Any) -> t.Any:
     """Of what is there, what somebody wants something of; lists in one order."""
     if isinstance(wanted, dict):
-        return {key: _kept(value, (live or {}).get(key)) for key, value in wanted.items()}
+        return {key: kept(value, (live or {}).get(key)) for key, value in wanted.items()}
     if isinstance(wanted, list) and wanted:
-        return sorted((_kept(wanted[0], each) for each in live or []), key=json.dumps)
+        return sorted((kept(wanted[0], each) for each in live or []), key=json.dumps)
     return live or None
 
 
@@ -90,7 +90,7 @@ def look_at_swarm(lab: Lab, cluster: Json) -> Json:
     return {
         **{f"node {node['ID']}": [node["Spec"]["Labels"], node["Spec"]["Role"]] for node in nodes},
         **{f"network {each['Name']}": {key: each[key] for key in keys} for each in networks},
-        **{f"service {each['Name']}": _kept(each, services.get(each["Name"])) for each in cluster["services"]},
+        **{f"service {each['Name']}": kept(each, services.get(each["Name"])) for each in cluster["services"]},
         **{kind: sorted(lab.docker(kind, "ls", "--format={{.Name}}").split()) for kind in ("secret", "config")},
     }
 

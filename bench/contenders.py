@@ -25,9 +25,9 @@ class Contender:
     folder: Path = ROOT
     env: t.Mapping[str, str] | None = None
 
-    def run(self, timeout: float = 900) -> Run:
-        """Go this way once."""
-        return measure(self.command, cwd=self.folder, env=self.env, timeout=timeout)
+    def run(self, timeout: float = 900, connected: bool = False) -> Run:
+        """Go this way once; with the connections that the last run has left, or with new ones."""
+        return measure(self.command, cwd=self.folder, env=self.env, timeout=timeout, connected=connected)
 
 
 def _ansible_changed(run: Run) -> bool:

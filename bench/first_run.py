@@ -60,7 +60,7 @@ def keep_registry(manager: str, folder: Path) -> None:
 def _shell(host: str, script: str) -> str:
     """Run a script on a host as root; return what it says."""
     state = State.load()
-    return docker(state, "exec", "--interactive", state.containers[host], "sh", "-eu", stdin=script, timeout=TIMEOUT)
+    return docker(state, "exec", state.containers[host], "sh", "-euc", script, timeout=TIMEOUT)
 
 
 def _install(wanted: Json) -> str:

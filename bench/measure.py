@@ -68,14 +68,20 @@ def _memory(pid: int) -> tuple[int, int]:
 
 
 def measure(
-    command: t.Sequence[str], *, cwd: Path = ROOT, env: t.Mapping[str, str] | None = None, timeout: float = 900
+    command: t.Sequence[str],
+    *,
+    cwd: Path = ROOT,
+    env: t.Mapping[str, str] | None = None,
+    timeout: float = 900,
+    connected: bool = False,
 ) -> Run:
-    """Run a command without any connection that is left from before.
+    """Run a command; unless it may be ``connected``, without any connection that is left from before.
 
     Raises:
         RuntimeError: it failed; with the end of what it said.
     """
-    hang_up()
+    if not connected:
+        hang_up()
     begun = time.monotonic()
     lines: list[tuple[float, str]] = []
     process = subprocess.Popen(

@@ -6,7 +6,8 @@ DESIRED=FOLDER pyinfra --yes inventory.py deploy.py
 import json
 from io import StringIO
 
-import engine
+import swarm
+import system
 from pyinfra import host
 from pyinfra.facts.postgres import PostgresRoles
 from pyinfra.operations import apt, docker, files, postgres, server, systemd
@@ -62,7 +63,7 @@ server.shell(
 )
 apt.update(name="Read the package lists", _if=anything_changed("/etc/apt/"))
 apt.packages(name="Install the packages", packages=desired["packages"], no_recommends=True)
-engine.held(name="Hold packages", packages=desired["held"])
+system.held(name="Hold packages", packages=desired["held"])
 
 # --- files
 make([each for each in desired["directories"] if not each["path"].startswith(SOURCES)])
@@ -94,7 +95,7 @@ for unit in host.loop(desired["units"]):
             _if=anything_changed(*unit["after"]),
         )
 if desired["firewall"]:
-    engine.firewall(name="Keep the firewall's live rules")
+    system.firewall(name="Keep the firewall's live rules")
     systemd.service(
         name="Load the firewall's new rules",
         service="swarmhub-firewall.service",
@@ -124,24 +125,22 @@ if desired["postgres"]:
     )
     if database["reader"]:
         postgres.role(name="Make the exporter's role", role=database["reader"], _sudo_user="postgres")
-        engine.granted(name="Let it read statistics", role="pg_monitor", to=database["reader"], _sudo_user="postgres")
+        system.granted(name="Let it read statistics", role="pg_monitor", to=database["reader"], _sudo_user="postgres")
 
 # --- the swarm
 if desired["role"]:
-    engine.member(name="Join the swarm", role=desired["role"], address=desired["address"])
+    swarm.member(name="Join the swarm", role=desired["role"], address=desired["address"])
     for image in host.loop(desired["images"]):
         docker.image(name=f"Pull {image}", image=image, _env={"DOCKER_CONFIG": "/etc/swarmhub/docker"})
 
 if host.data.get("cluster"):
     cluster = json.loads(host.data.cluster.read_text())
-    engine.heartbeat(name="Set the dispatcher's heartbeat", seconds=cluster["heartbeat"])
+    swarm.heartbeat(name="Set the dispatcher's heartbeat", seconds=cluster["heartbeat"])
     for node in host.loop(cluster["nodes"]):
-        engine.node(name=f"Label {node['host']}", node=node)
+        swarm.node(name=f"Label {node['host']}", node=node)
     for network in host.loop(cluster["networks"]):
-        engine.network(name=f"Make network {network['name']}", wanted=network)
+        swarm.network(name=f"Make network {network['name']}", wanted=network)
     for content in host.loop(cluster["contents"]):
-        engine.content(name=f"Keep {content['kind']} {content['name']}", wanted=content)
-    engine.stack(
-        name="Deploy proxy and hub", stack="swarmhub", services=cluster["services"], compose=cluster["compose"]
-    )
-    engine.converged(name="Wait until they run", services=[service["Name"] for service in cluster["services"]])
+        swarm.content(name=f"Keep {content['kind']} {content['name']}", wanted=content)
+    swarm.stack(name="Deploy proxy and hub", stack="swarmhub", services=cluster["services"], compose=cluster["compose"])
+    swarm.converged(name="Wait until they run", services=[service["Name"] for service in cluster["services"]])

@@ -164,7 +164,7 @@ def copy_worker(state: State, layout: tuple[Host, ...]) -> None:
     docker(state, "exec", container, "touch", "/etc/swarmhub-lab/copied")
     state.light_image = f"swarmhub-lab:light-{LAB_ID}"
     state.save()
-    docker(state, "commit", container, state.light_image, timeout=300)
+    docker(state, "commit", "--pause=false", container, state.light_image, timeout=300)
     docker(state, "exec", container, "rm", "/etc/swarmhub-lab/copied")
 
 

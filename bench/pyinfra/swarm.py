@@ -1,4 +1,4 @@
-"""What pyinfra has no facts and operations for: swarm, live firewall rules, holds and grants; by their own commands."""
+"""What pyinfra has no operations for in a swarm: members, labels, overlays, secrets, stacks; by the docker command."""
 
 from __future__ import annotations
 
@@ -10,26 +10,13 @@ from io import StringIO
 from pyinfra import host, inventory
 from pyinfra.api import FactBase, FileUploadCommand, OperationError, operation
 from pyinfra.facts.docker import DockerSystemInfo
+from system import Commands, Lines
 
 Json = dict[str, t.Any]
-Commands = t.Iterator[t.Any]
-LIVE = "{0} --wait -S | grep SWARMHUB- | cmp --silent - /run/swarmhub-firewall.{1}"
 WAIT = (
     "timeout 300 sh -c 'until docker service ls --filter name={0} --format {{{{.Replicas}}}} | grep -q ^1/1;"
     " do sleep 0.5; done'"
 )
-
-
-class Lines(FactBase[list[str]]):
-    """What a command prints, by lines."""
-
-    def command(self, command: str) -> str:
-        """The command itself."""
-        return command
-
-    def process(self, output: list[str]) -> list[str]:
-        """Return the lines."""
-        return output
 
 
 class Inspected(FactBase[dict[str, Json]]):
@@ -45,33 +32,7 @@ class Inspected(FactBase[dict[str, Json]]):
         return {item[self.key]: item for item in json.loads("".join(output))}
 
 
-# --- packages, firewall, database
-
-
-@operation()
-def held(packages: list[str]) -> Commands:
-    """Hold packages at their version."""
-    if missing := sorted(set(packages) - set(host.get_fact(Lines, command="apt-mark showhold"))):
-        yield shlex.join(["apt-mark", "hold", *missing])
-
-
-@operation()
-def firewall() -> Commands:
-    """Load the firewall's rules anew where the live ones are others."""
-    same = [LIVE.format(f"ip{six}tables", version) for six, version in (("", "v4"), ("6", "v6"))]
-    if host.get_fact(Lines, command=f"{' && '.join(same)} && echo same || true") != ["same"]:
-        yield "systemctl reload-or-restart swarmhub-firewall.service"
-
-
-@operation()
-def granted(role: str, to: str) -> Commands:
-    """Make one role of the database a member of another."""
-    query = f"SELECT 1 FROM pg_auth_members WHERE roleid = '{role}'::regrole AND member = '{to}'::regrole"  # noqa: S608
-    if not host.get_fact(Lines, command=f"psql -Atc {shlex.quote(query)} || true"):
-        yield f"psql -c {shlex.quote(f'GRANT {role} TO {to}')}"
-
-
-# --- the swarm's members
+# --- its members
 
 
 @operation()
