@@ -67,6 +67,9 @@ def of_cluster(wanted: Json) -> Json:
             stack_spec.FINGERPRINT_LABEL: stack_spec.fingerprint(words, login.digest(words["image"]))
         }
         spec["Labels"] |= compose["deploy"]["labels"]
+        for each in compose["secrets"]:
+            if isinstance(each, dict):
+                each["mode"] = int(each["mode"], 8)  # docker takes text for a decimal number
     return {
         **{key: wanted[key] for key in ("manager", "id", "heartbeat")},
         "nodes": [

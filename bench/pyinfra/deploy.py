@@ -76,6 +76,7 @@ if desired["swarm_resource"]:
         path="/etc/nvidia-container-runtime/config.toml",
         line=r"^\s*#?\s*swarm-resource\s*=.*$",
         replace=f'swarm-resource = "{desired["swarm_resource"]}"',
+        extended_regex=True,
     )
 
 # --- units
