@@ -22,6 +22,8 @@ WAIT = (
 class Inspected(FactBase[dict[str, Json]]):
     """What a command prints as a JSON list, by the key that names its items."""
 
+    default = dict
+
     def command(self, command: str, key: str) -> str:
         """The command itself."""
         self.key = key
@@ -131,13 +133,13 @@ def _in_order(spec: Json, names: dict[str, str]) -> Json:
 @operation()
 def stack(stack: str, services: list[Json], compose: Json) -> Commands:
     """Deploy a stack where a service of it is missing or otherwise."""
-    inspect = f"docker service inspect $(docker service ls --quiet --filter label=com.docker.stack.namespace={stack})"
-    found = host.get_fact(Inspected, command=inspect, key="ID").values()
-    live = {each["Spec"]["Name"]: each["Spec"] for each in found}
+    listed = f"docker service ls --quiet --filter label=com.docker.stack.namespace={stack}"
+    inspect = f"{listed} | xargs --no-run-if-empty docker service inspect"
+    live = {each["Spec"]["Name"]: each["Spec"] for each in host.get_fact(Inspected, command=inspect, key="ID").values()}
     # A node's own bridge has an id of swarm's as well, which no list shows.
     targets = sorted({net["Target"] for spec in live.values() for net in spec["TaskTemplate"]["Networks"]})
-    networks = host.get_fact(Inspected, command=shlex.join(["docker", "network", "inspect", *targets]), key="Id")
-    names = {identity: each["Name"] for identity, each in networks.items()}
+    shown = shlex.join(["docker", "network", "inspect", *targets]) if targets else "true"
+    names = {identity: each["Name"] for identity, each in host.get_fact(Inspected, command=shown, key="Id").items()}
     wrong = [
         each["Name"]
         for each in services

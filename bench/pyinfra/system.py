@@ -15,6 +15,8 @@ LIVE = "{0} --wait -S | grep SWARMHUB- | cmp --silent - /run/swarmhub-firewall.{
 class Lines(FactBase[list[str]]):
     """What a command prints, by lines."""
 
+    default = list
+
     def command(self, command: str) -> str:
         """The command itself."""
         return command
