@@ -40,7 +40,7 @@ class Run:
 
     @property
     def host_tasks(self) -> int:
-        """How often a task ran on a host; of an Ansible run."""
+        """How often a task ran on a host, each item of a loop by itself; of an Ansible run."""
         return len(TASK.findall(self.output))
 
     @property

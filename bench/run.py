@@ -10,6 +10,7 @@ bench/result.json keeps the figures of all parts.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -29,7 +30,9 @@ RESULT = Path(__file__).parent / "result.json"
 ROUNDS = 3
 ADD_ROUNDS = 2
 OWN = 4  # hosts of the lab without light ones
-SIZES = (4, 8, 16, 40)
+MANY = 40
+SIZES = (OWN, 8, 16, MANY)
+OTHERS = {8: (pyinfra, plain), MANY: (pyinfra,)}  # plain takes minutes
 PARTS = ("first", *map(str, SIZES), "floor")
 ADDED_AT_ONCE = 12
 GROW_TIMEOUT = 1800
@@ -99,43 +102,41 @@ def of_size(size: int, folder: Path) -> Figures:
     """The figures of a cluster with this many hosts."""
     say(f"{size} hosts")
     resize(size)
-    if size in (OWN, 40):
-        found: Figures = {"add_node": add_node()}
-    else:
-        found = {}
-    others = {8: (pyinfra, plain), 40: (pyinfra,)}.get(size, ())
-    wanted = desired.write(folder / "desired") if others else folder
-    found |= take_turns([ours(), *(other(wanted) for other in others)])
+    found: Figures = {"add_node": add_node()} if size in (OWN, MANY) else {}
+    contenders = [ours()]
+    if others := OTHERS.get(size):
+        wanted = desired.write(folder / "desired")
+        contenders += [other(wanted) for other in others]
+    found |= take_turns(contenders)
     found["check_mode"] = figures([ours("--check").run() for _ in range(ROUNDS)])
     found["connected"] = figures([ours().run(connected=True) for _ in range(ROUNDS)])
     return found
 
 
 def ratios(found: Figures) -> dict[str, float]:
-    """What the figures say in short: our seconds by those of others, as far as both are known."""
+    """What the figures say in short, as far as they are known: our seconds by those of others."""
 
-    def ratio(over: tuple[str, ...], under: tuple[str, ...]) -> float:
-        first, second = found, found
-        for key in over:
-            first = first[key]
-        for key in under:
-            second = second[key]
-        return round(t.cast("float", first) / t.cast("float", second), 2)
+    def at(*keys: str) -> float:
+        value: t.Any = found
+        for key in keys:
+            value = value[key]
+        return t.cast("float", value)
+
+    def second(size: int, name: str = "ours") -> float:
+        return at(str(size), name, "seconds")
 
     wanted: dict[str, t.Callable[[], float]] = {
-        "second_run_vs_pyinfra": lambda: ratio(("8", "ours", "seconds"), ("8", "pyinfra", "seconds")),
-        "second_run_vs_plain": lambda: ratio(("8", "ours", "seconds"), ("8", "plain", "seconds")),
-        "second_run_40_vs_pyinfra": lambda: ratio(("40", "ours", "seconds"), ("40", "pyinfra", "seconds")),
-        "seconds_per_host": lambda: round((found["40"]["ours"]["seconds"] - found["4"]["ours"]["seconds"]) / 36, 3),
-        "add_node_40_vs_4": lambda: ratio(("40", "add_node"), ("4", "add_node")),
-        "first_run_vs_floor": lambda: ratio(("first", "seconds"), ("floor", "seconds")),
+        "second_run_vs_pyinfra": lambda: second(8) / second(8, "pyinfra"),
+        "second_run_vs_plain": lambda: second(8) / second(8, "plain"),
+        "second_run_40_vs_pyinfra": lambda: second(MANY) / second(MANY, "pyinfra"),
+        "seconds_per_host": lambda: (second(MANY) - second(OWN)) / (MANY - OWN),
+        "add_node_40_vs_4": lambda: at(str(MANY), "add_node") / at(str(OWN), "add_node"),
+        "first_run_vs_floor": lambda: at("first", "seconds") / at("floor", "seconds"),
     }
     known = {}
     for name, value in wanted.items():
-        try:
-            known[name] = value()
-        except KeyError:
-            continue  # of a part that has not been measured
+        with contextlib.suppress(KeyError):  # of a part that has not been measured
+            known[name] = round(value(), 3)
     return known
 
 
