@@ -124,8 +124,10 @@ def add(names: list[str]) -> None:
     """Bring up spare hosts, bare unless they are light, and write them into the inventory."""
     state = State.load()
     added = _spares(state, names)
-    if any(host.light for host in added) and not state.light_image:
-        hosts.copy_worker(state, LAYOUTS[state.layout].hosts)
+    if any(host.light for host in added):
+        hosts.make_room()
+        if not state.light_image:
+            hosts.copy_worker(state, LAYOUTS[state.layout].hosts)
     state.spares = sorted({*state.spares, *names})
     state.save()
     layout = LAYOUTS[state.layout].with_spares(state.spares)

@@ -100,6 +100,14 @@ def hub_answers(lab: Lab, host: str) -> bool:
     return httpx.get(url, timeout=5).status_code == 200
 
 
+@pytest.fixture(scope="module")
+def mine(lab: Lab) -> None:
+    """The home of kernel-ann with the file mine.txt, written on cpu1."""
+    with notebook(lab, "kernel-ann", "cpu1") as (_, kernel):
+        assert kernel.run("open('mine.txt', 'w').write('from cpu1'); None") == ""
+        assert "nfs4" in kernel.run("print(open('/proc/mounts').read())")
+
+
 # --- dnsrr and nfs4, the defaults ------------------------------------------------------------------------------------
 
 
@@ -111,12 +119,10 @@ def test_a_second_run_changes_nothing(lab: Lab) -> None:
     second_run_changes_nothing()
 
 
+@pytest.mark.usefixtures("mine")
 def test_a_home_follows_its_user_over_nodes_and_nobody_else_sees_it(lab: Lab) -> None:
     read = "import os; s = os.stat('mine.txt'); print(open('mine.txt').read(), s.st_uid, s.st_gid)"
     look = "import subprocess; print(subprocess.run(['find', '/', '-name', 'mine.txt'], capture_output=True).stdout)"
-    with notebook(lab, "kernel-ann", "cpu1") as (_, kernel):
-        assert kernel.run("open('mine.txt', 'w').write('from cpu1'); None") == ""
-        assert "nfs4" in kernel.run("print(open('/proc/mounts').read())")
     with (
         notebook(lab, "kernel-ann", "gpu1") as (_, kernel),
         notebook(lab, "kernel-bob", "cpu1") as (_, other),
@@ -171,6 +177,7 @@ def test_teams_share_folders(lab: Lab) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("mine")
 def test_a_container_as_root_cannot_mount_the_homes(lab: Lab) -> None:
     image = lab.variables["mgr1"]["hub_notebook_image"]
     code = MOUNT.replace("@SERVER@", lab.variables["mgr1"]["ansible_host"]).replace("@HOMES@", HOMES)
@@ -207,6 +214,7 @@ def test_a_write_outlasts_its_server(lab: Lab) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("mine")
 def test_hosts_come_back_from_a_reboot_by_themselves(lab: Lab) -> None:
     def reboot(host: str) -> float:
         boot = lab.ssh(host, "cat /proc/sys/kernel/random/boot_id")
@@ -247,6 +255,7 @@ VIP = ("-e", "swarm_network_mode=vip", "-e", "hub_homes_driver=nfs3")
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("mine")
 def test_mode_vip_with_nfs3(lab: Lab) -> None:
     play("site.yml", *VIP)
     verified(*VIP)

@@ -22,6 +22,8 @@ HOMES = "/srv/swarmhub/homes"
 BASE_ARCHIVE = "/srv/swarmhub-lab/base.tar"  # where a host finds the slim root file system
 LABEL = f"swarmhub.lab={LAB_ID}"
 PREFIX = f"swarmhub-{LAB_ID}"
+INOTIFY_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
+MANY_INSTANCES = 1024
 RANGE = ipaddress.IPv4Network("10.77.0.0/16")
 # Makes a bare host out of a fresh container; reads nothing but its own text, and may run twice.
 SETUP = """\
@@ -155,6 +157,13 @@ def _install_driver(state: State, container: str, package: Path) -> None:
     """A machine with cards comes with their driver: here, with the stand-in for nvidia-smi."""
     docker(state, "cp", str(package), f"{container}:/root/driver.deb")
     docker(state, "exec", container, "sh", "-c", "dpkg --install /root/driver.deb && rm /root/driver.deb")
+
+
+def make_room() -> None:
+    """Allow this machine as many inotify instances as dozens of systemds need; each takes about eight."""
+    if int(INOTIFY_INSTANCES.read_text()) < MANY_INSTANCES:
+        INOTIFY_INSTANCES.write_text(str(MANY_INSTANCES))
+        say(f"    this machine's fs.inotify.max_user_instances is {MANY_INSTANCES} from now until it restarts")
 
 
 def copy_worker(state: State, layout: tuple[Host, ...]) -> None:
