@@ -21,7 +21,8 @@ from .conftest import Lab, PlayResult, run_playbook
 
 Json = dict[str, t.Any]
 TIMEOUT = 600  # seconds
-SAID = re.compile(r"- '?(\w+) — (\w+): (\S+)")
+# What a run says that differs: host, name and reason; but for what follows from it, a service or systemd with old files.
+SAID = re.compile(r"- '?(\w+) — \w+: (?!\S+ runs with an older|systemd has not read)(\S+)")
 # The first word of what a run says of live rules of the firewall.
 FIREWALL = "the"
 SECRETS_PATH = "/etc/swarmhub/secrets/"
@@ -46,8 +47,8 @@ def wanted(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Wan
 
 
 def said(result: PlayResult) -> set[tuple[str, str]]:
-    """What a run says that differs: host, and name of the thing."""
-    return {(host, name) for host, _, name in SAID.findall(result.output)}
+    """What a run says that differs: pairs of host and name."""
+    return set(SAID.findall(result.output))
 
 
 def files(state: Json) -> dict[str, str]:
