@@ -56,10 +56,16 @@ def named_addresses(hosts: Iterable[str], hostvars: Mapping[str, Facts], cidrs: 
 
 
 def seed_manager(states: Mapping[str, Facts], managers: Iterable[str]) -> str:
-    """Return the manager to talk to: the first active one, else the first that was looked at; empty for none."""
+    """Return the manager to talk to: the first active one, else one whose engine is stopped, else the first looked at.
+
+    Empty for none.
+    """
     seen = [host for host in managers if states.get(host)]
-    active = [host for host in seen if (states[host].get("swarm") or {}).get("control_available")]
-    return (active or seen or [""])[0]
+    active, stopped = (
+        [host for host in seen if (states[host].get("swarm") or {}).get(key)]
+        for key in ("control_available", "stopped")
+    )
+    return (active or stopped or seen or [""])[0]
 
 
 def peer_manager(states: Mapping[str, Facts], managers: Iterable[str], host: str) -> str:

@@ -36,6 +36,8 @@ COMMAND_TIMEOUT = 20  # seconds; a look that hangs is worse than one that fails
 USERSPACE = ("systemctl", "show", "--value", "--property=UserspaceTimestampMonotonic")
 # Of the kernel and of the modules that are loaded: a kernel may have a part built in and no list of them.
 KERNEL_SYMBOLS = Path("/proc/kallsyms")
+# What swarm keeps of a membership until the node leaves (moby, daemon/cluster).
+MEMBERSHIP = Path("/var/lib/docker/swarm/docker-state.json")
 TOOLKIT_CONFIG = Path("/etc/nvidia-container-runtime/config.toml")
 ENABLED = ("enabled", "enabled-runtime", "static", "alias", "generated", "indirect")
 # The secret whose value keys the fingerprints of all others: without it a fingerprint says nothing about a password.
@@ -456,6 +458,8 @@ def look(names: Facts) -> Facts:
     state["file_systems"] = {path: file_system(path) for path in names["file_systems"]}
     if names["postgres"]:
         state["postgres"] = postgres(names["postgres"]["database"], names["postgres"]["role"])
-    state["swarm"] = (engine_found or {}).get("swarm", {"state": "inactive"})
+    # Of an engine that does not run the files tell whether it is a member.
+    stopped = {"state": "inactive", "stopped": MEMBERSHIP.exists()}
+    state["swarm"] = (engine_found or {}).get("swarm", stopped)
     state["time"] = time.time()
     return state

@@ -179,12 +179,13 @@ def check_membership(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
     ids.pop("", None)
     ours = ids.most_common(1)[0][0] if ids else None
     nodes = {node_id for host in managers for node_id in looks[host]["swarm"].get("nodes", {})}
+    founded = any(host in swarms or looks[host]["swarm"].get("stopped") for host in managers)
     for host, swarm in swarms.items():
         theirs, command = swarm.get("cluster_id"), "docker swarm leave"
         # A worker may not know its cluster's id; that it is in one while no manager is says enough.
         if theirs and ours and theirs != ours:
             what = f"is in another swarm ({theirs}) than the managers ({ours})"
-        elif managers and not any(manager in swarms for manager in managers) and host not in managers:
+        elif managers and not founded and host not in managers:
             what = "is in a swarm already, and no manager of this inventory is in one"
         elif nodes and swarm.get("node_id") and swarm["node_id"] not in nodes:
             what, command = "was removed from the swarm while it was away", "docker swarm leave --force"

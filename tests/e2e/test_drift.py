@@ -21,7 +21,7 @@ from .conftest import Lab, PlayResult, run_playbook
 
 Json = dict[str, t.Any]
 TIMEOUT = 600  # seconds
-# What a run says that differs: host, name and reason; but for what follows from it, a service or systemd with old files.
+# What a run says that differs, host and name; but for what follows from it: what a service or systemd has read.
 SAID = re.compile(r"- '?(\w+) — \w+: (?!\S+ runs with an older|systemd has not read)(\S+)")
 # The first word of what a run says of live rules of the firewall.
 FIREWALL = "the"
@@ -115,6 +115,11 @@ def test_all_units_of_all_hosts(lab: Lab, wanted: Wanted) -> None:
     assert len(broken) > len(wanted.hosts)
     mended(lab, wanted)
     print(f"{len(broken)} units were stopped and disabled, and mended")
+
+
+def test_the_engine_of_the_only_manager(lab: Lab, wanted: Wanted) -> None:
+    lab.ssh(lab.manager, "systemctl stop docker.socket docker.service", timeout=120)
+    mended(lab, wanted)
 
 
 def test_all_of_the_swarm(lab: Lab, wanted: Wanted) -> None:

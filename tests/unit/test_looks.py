@@ -213,6 +213,9 @@ def test_a_collision_is_said_once_for_all_hosts() -> None:
 def test_a_worker_of_another_swarm_while_no_manager_is_in_one() -> None:
     found = findings("cpu1", {"swarm": {"state": "active"}}, all_seen={"swarm": {"state": "inactive"}})
     assert (only(found).host, found[0].key) == ("cpu1", "swarm")
+    # A manager whose engine is stopped is started, and its workers stay with it.
+    stopped = {"engine": None, "swarm": {"state": "inactive", "stopped": True}}
+    assert findings("cpu1", {"swarm": {"state": "active"}}, all_seen=stopped) == []
 
 
 @pytest.mark.parametrize("state", ["active", "error"])
