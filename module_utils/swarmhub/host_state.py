@@ -36,6 +36,7 @@ COMMAND_TIMEOUT = 20  # seconds; a look that hangs is worse than one that fails
 USERSPACE = ("systemctl", "show", "--value", "--property=UserspaceTimestampMonotonic")
 # Of the kernel and of the modules that are loaded: a kernel may have a part built in and no list of them.
 KERNEL_SYMBOLS = Path("/proc/kallsyms")
+SECRET_MODE = 0o600
 # What swarm keeps of a membership until the node leaves (moby, daemon/cluster).
 MEMBERSHIP = Path("/var/lib/docker/swarm/docker-state.json")
 TOOLKIT_CONFIG = Path("/etc/nvidia-container-runtime/config.toml")
@@ -300,6 +301,17 @@ def fingerprints(directory: str) -> dict[str, str]:
     return {name: fingerprint(key, name, value) for name, value in sorted(values.items())}
 
 
+def open_secrets(directory: str) -> list[str]:
+    """Return the names of the secrets kept in ``directory`` that are not this account's alone."""
+    path = Path(directory)
+    kept = {entry.name: entry.stat() for entry in path.iterdir()} if path.is_dir() else {}
+    return sorted(
+        name
+        for name, status in kept.items()
+        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) != SECRET_MODE
+    )
+
+
 def addresses() -> tuple[dict[str, int], list[str]]:
     """Return this host's own IPv4 addresses and routes in CIDR form, those of the engine's own networks left out.
 
@@ -439,6 +451,7 @@ def look(names: Facts) -> Facts:
         "engine": engine_found,
         "engine_fault": engine_fault,
         "secrets": fingerprints(names["secrets_dir"]) if names["secrets_dir"] else {},
+        "open_secrets": open_secrets(names["secrets_dir"]) if names["secrets_dir"] else [],
         "cards": [],
         "card_faults": [],
         "swarm_resource": swarm_resource() if names["cards"] else "",

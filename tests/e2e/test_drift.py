@@ -23,8 +23,8 @@ Json = dict[str, t.Any]
 TIMEOUT = 600  # seconds
 # What a run says that differs, host and name; but for what follows from it: what a service or systemd has read.
 SAID = re.compile(r"- '?(\w+) — \w+: (?!\S+ runs with an older|systemd has not read)(\S+)")
-# The first word of what a run says of live rules of the firewall.
-FIREWALL = "the"
+# The first word of what a run says of live rules of the firewall, and of secrets that others may read.
+FIREWALL, SECRETS = "the", "secrets"
 SECRETS_PATH = "/etc/swarmhub/secrets/"
 
 
@@ -53,13 +53,14 @@ def said(result: PlayResult) -> set[tuple[str, str]]:
 
 def files(state: Json) -> dict[str, str]:
     """How each file, directory and what must not be there is spoilt."""
-    # A manager's copies of the secrets are compared with the administrator's: a strange one is refused.
-    edited = {each["path"]: each for each in state["files"] if not each["path"].startswith(SECRETS_PATH)}
-    others = [each["path"] for kind in ("files", "directories") for each in state[kind] if each["path"] not in edited]
+    paths = [each["path"] for each in state["files"]]
+    secrets = [path for path in paths if path.startswith(SECRETS_PATH)]
     return {
-        **{path: f"echo '# by hand' >> {shlex.quote(path)}" for path in edited},
-        # Of whom it is and for whom does not harm the services, which run meanwhile.
-        **{path: f"chmod o-rwx,u+x,g+w {shlex.quote(path)}" for path in others},
+        **{path: f"echo '# by hand' >> {shlex.quote(path)}" for path in paths if path not in secrets},
+        # A manager's copies are compared with the administrator's: one with another value is refused.
+        **({SECRETS: f"chmod g+r {shlex.join(secrets)}"} if secrets else {}),
+        # Who may read and write it does not harm the services, which run meanwhile.
+        **{each["path"]: f"chmod o-rwx,g+w {shlex.quote(each['path'])}" for each in state["directories"]},
         **{path: f"install -D /dev/null {shlex.quote(path)}" for path in state["absent"]},
     }
 
@@ -105,8 +106,8 @@ def mended(lab: Lab, wanted: Wanted) -> None:
 def test_all_files_and_settings_of_all_hosts(lab: Lab, wanted: Wanted) -> None:
     broken = break_hosts(lab, wanted, files, settings)
     predicted = said(run_playbook("site.yml", "--check"))
-    assert predicted == broken, predicted ^ broken
     mended(lab, wanted)
+    assert predicted == broken, predicted ^ broken
     print(f"{len(broken)} things of {len(wanted.hosts)} hosts were broken, named one by one, and mended")
 
 

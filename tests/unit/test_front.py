@@ -61,7 +61,8 @@ def test_a_managers_own_proxy_comes_first_and_people_are_sent_to_the_right_port(
 
 
 def test_without_a_certificate_there_is_none(owned: dict[str, t.Any]) -> None:
-    assert owned["closed"]["owned"] == {"files": [{"path": "/etc/swarmhub/front.pem", "absent": True}]}
+    closed = {"files": [{"path": "/etc/swarmhub/front.pem", "absent": True}], "look_also_units": ["haproxy.service"]}
+    assert owned["closed"]["owned"] == closed
 
 
 def test_who_takes_the_front_away_needs_no_certificate(tmp_path: Path) -> None:

@@ -67,6 +67,14 @@ def test_secrets_come_back_as_fingerprints_only(tmp_path: Path) -> None:
     assert host_state.fingerprints(str(tmp_path))["db_password"] != found["db_password"]
 
 
+def test_secrets_that_others_may_read_are_named(tmp_path: Path) -> None:
+    for name, mode in (("cookie_secret", 0o600), ("db_password", 0o640)):
+        (tmp_path / name).write_text("x")
+        (tmp_path / name).chmod(mode)
+    assert host_state.open_secrets(str(tmp_path)) == ["db_password"]
+    assert host_state.open_secrets(str(tmp_path / "none")) == []
+
+
 def test_a_swarm_resource_that_is_commented_out_does_not_count_as_set(tmp_path: Path, monkeypatch: t.Any) -> None:
     config = tmp_path / "config.toml"
     monkeypatch.setattr(host_state, "TOOLKIT_CONFIG", config)
