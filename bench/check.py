@@ -84,7 +84,13 @@ def kept(wanted: t.Any, live: t.Any) -> t.Any:
 def look_at_swarm(lab: Lab, cluster: Json) -> Json:
     """All of the swarm that the contenders keep."""
     nodes = lab.inspect("node", *(node["id"] for node in cluster["nodes"]))
-    services = {each["Spec"]["Name"]: each["Spec"] for each in lab.inspect("service", *lab.services())}
+    specs = json.dumps([each["Spec"] for each in lab.inspect("service", *lab.services())])
+    for kind in ("network", "secret", "config"):
+        # What is made anew has another id and is the same.
+        listed = lab.docker(kind, "ls", *(["--no-trunc"] if kind == "network" else []), "--format={{.ID}} {{.Name}}")
+        for line in listed.splitlines():
+            specs = specs.replace(*line.split())
+    services = {spec["Name"]: spec for spec in json.loads(specs)}
     networks = lab.inspect("network", *(network["name"] for network in cluster["networks"]))
     keys = ("Name", "Driver", "Attachable", "Internal", "IPAM", "Labels")
     return {

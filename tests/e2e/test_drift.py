@@ -118,6 +118,7 @@ def test_all_units_of_all_hosts(lab: Lab, wanted: Wanted) -> None:
     print(f"{len(broken)} units were stopped and disabled, and mended")
 
 
+@pytest.mark.long
 def test_the_engine_of_the_only_manager(lab: Lab, wanted: Wanted) -> None:
     lab.ssh(lab.manager, "systemctl stop docker.socket docker.service", timeout=120)
     mended(lab, wanted)
