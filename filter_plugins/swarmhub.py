@@ -46,13 +46,18 @@ File = dict[str, t.Any]
 
 def states(hosts: Iterable[str], hostvars: Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Return ``{host: what the look found}`` of the hosts that answered."""
-    found = {host: hostvars[host].get("node_state") for host in hosts}
-    return {host: state for host, state in found.items() if state}
+    return {host: hostvars[host]["node_state"] for host in hosts if _answered(hostvars[host])}
 
 
 def silent(hosts: Iterable[str], hostvars: Mapping[str, t.Any]) -> list[str]:
     """Return the hosts that did not answer the look."""
-    return [host for host in hosts if not hostvars[host].get("node_state")]
+    return [host for host in hosts if not _answered(hostvars[host])]
+
+
+def _answered(variables: Mapping[str, t.Any]) -> bool:
+    """By this run's own look: a cache of facts, where somebody has one, remembers what earlier ones found."""
+    found = variables.get("node_found") or {"unreachable": True}
+    return not found.get("unreachable")
 
 
 def hosts_where(hosts: Iterable[str], hostvars: Mapping[str, t.Any], fact: str) -> list[str]:
