@@ -181,7 +181,7 @@ class FilterModule:
             "swarmhub_export_lines": exports.lines,
             "swarmhub_exports": exports.exports,
             "swarmhub_fingerprints": fingerprints,
-            "swarmhub_firewall": firewall.restore_file,
+            "swarmhub_firewall_files": firewall.files,
             "swarmhub_generic_resources": card_kinds.generic_resources,
             "swarmhub_header_packages": driver.header_packages,
             "swarmhub_hosts_where": hosts_where,

@@ -29,6 +29,14 @@ HUB_BRIDGE = "docker0"
 CHAINS = ("INPUT", "FORWARD", "HOSTS", "REFUSE")
 
 
+def files(site: Mapping[str, t.Any]) -> list[dict[str, str]]:
+    """Return both families' rules as the files of a role (differences.py); of ``site`` see restore_file."""
+    return [
+        {"path": f"/etc/swarmhub/firewall.v{family}", "mode": "0644", "content": restore_file(site, family)}
+        for family in (4, 6)
+    ]
+
+
 def restore_file(site: Mapping[str, t.Any], family: int) -> str:
     """Return the rules for IPv4 (``family`` 4) or IPv6 (6).
 

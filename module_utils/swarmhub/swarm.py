@@ -7,11 +7,10 @@ https://github.com/moby/swarmkit/blob/master/ca/certificates.go).
 
 from __future__ import annotations
 
+import base64
 import copy
-import dataclasses
 import os
 import re
-import ssl
 import time
 import typing as t
 from pathlib import Path
@@ -21,6 +20,7 @@ from ansible.module_utils.swarmhub.engine import Engine, EngineError
 UPDATE_ATTEMPTS = 10
 NODE_CERTIFICATE = Path("swarm/certificates/swarm-node.crt")
 # DER of "object identifier 2.5.4.10 (organizationName)", then a UTF8String or PrintableString of up to 127 bytes.
+PEM_HEADER, PEM_FOOTER = (f"-----{word} CERTIFICATE-----" for word in ("BEGIN", "END"))
 ORGANIZATION = re.compile(rb"\x06\x03\x55\x04\x0a[\x0c\x13]([\x01-\x7f])", re.DOTALL)
 
 T = t.TypeVar("T")
@@ -84,13 +84,12 @@ def update(engine: Engine, inspect: str, target: str, change: t.Callable[[dict[s
 
 def certificate_cluster(pem: str) -> str:
     """Return the cluster id in the subject of a node's certificate, or an empty string."""
-    leaf = ssl.PEM_cert_to_DER_cert(pem[: pem.index(ssl.PEM_FOOTER) + len(ssl.PEM_FOOTER)])
+    leaf = base64.b64decode(pem.partition(PEM_HEADER)[2].partition(PEM_FOOTER)[0])
     found = ORGANIZATION.search(leaf)
     return leaf[found.end() : found.end() + found.group(1)[0]].decode("ascii") if found else ""
 
 
-@dataclasses.dataclass(frozen=True)
-class Standing:
+class Standing(t.NamedTuple):
     """Where a host stands in the world of swarms, as its own engine tells it.
 
     Attributes:
@@ -125,7 +124,11 @@ class Standing:
         Raises:
             EngineError: it does not answer.
         """
-        info = engine.request("GET", "/info")
+        return cls.of(engine.request("GET", "/info"))
+
+    @classmethod
+    def of(cls, info: t.Mapping[str, t.Any]) -> Standing:
+        """Read the engine's answer to ``GET /info``."""
         swarm = info["Swarm"]
         state = swarm.get("LocalNodeState") or "inactive"
         role = "" if state != "active" else "manager" if swarm.get("ControlAvailable") else "worker"

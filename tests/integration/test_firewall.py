@@ -79,13 +79,10 @@ class Guarded:
 
     def __init__(self, host: Host) -> None:
         self.host = host
-        for entry in yaml.safe_load(ROLE.read_text(encoding="utf-8"))["host_firewall_files"][:3]:
+        loader = yaml.safe_load(ROLE.read_text(encoding="utf-8"))["host_firewall_loader"][0]
+        for entry in (*firewall.files(SITE), loader):
             path = host.folder / Path(entry["path"]).name
-            content = (
-                firewall.restore_file(SITE, int(path.suffix[2:]))
-                if path.suffix
-                else jinja2.Template(entry["content"]).render(host_runs_containers=True)
-            )
+            content = jinja2.Template(entry["content"], keep_trailing_newline=True).render(host_runs_containers=True)
             path.write_text(content, encoding="utf-8")
             path.chmod(0o755)
         (host.folder / "run").mkdir()

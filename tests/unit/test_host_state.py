@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socketserver
+import threading
 import time
 import typing as t
 from pathlib import Path
 
+import pytest
 from ansible.module_utils.swarmhub import host_state
 from ansible.module_utils.swarmhub.engine import EngineError
 from ansible.module_utils.swarmhub.swarm import named_resources
@@ -112,6 +115,38 @@ def test_what_an_engine_advertises_is_sorted_by_kind_and_value() -> None:
     resources.append({"DiscreteResourceSpec": {"Kind": "SSD", "Value": 3}})
     assert named_resources({"GenericResources": resources}) == {"GPU": ["a", "b"], "MIG_1G_10GB": ["m"]}
     assert named_resources({"GenericResources": None}) == {}
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n[1, 2]", "[1, 2]"),
+        (
+            b'HTTP/1.0 503 Service Unavailable\r\n\r\n{"message": "no quorum"}',
+            '503 GET /nodes: {"message": "no quorum"}',
+        ),
+        (b'HTTP/1.0 200 OK\r\n\r\n{"half', "0 the engine hung up before its answer was complete"),
+        (b"", "0 the engine hung up before its answer was complete"),
+    ],
+)
+def test_the_engine_is_asked_by_its_socket(tmp_path: Path, monkeypatch: t.Any, answer: bytes, told: str) -> None:
+    asked = []
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            asked.append(self.rfile.readline())
+            self.wfile.write(answer)
+
+    monkeypatch.setattr(host_state, "ENGINE_SOCKET", str(tmp_path / "socket"))
+    with socketserver.UnixStreamServer(str(tmp_path / "socket"), Handler) as server:
+        (thread := threading.Thread(target=server.handle_request)).start()
+        try:
+            found = json.dumps(host_state.LocalEngine().request("GET", "/nodes"))
+        except EngineError as error:
+            found = f"{error.status} {error}"
+        thread.join()
+    assert found == told
+    assert asked == [b"GET /nodes HTTP/1.0\r\n"]
 
 
 def test_an_engine_that_runs_and_does_not_answer_is_told_from_one_that_is_stopped(monkeypatch: t.Any) -> None:
