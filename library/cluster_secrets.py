@@ -60,6 +60,7 @@ from ansible.module_utils.swarmhub.secrets import (
     create_missing,
     forget_former,
     former_values,
+    missing,
     refusal,
     rotate,
     tighten,
@@ -85,9 +86,7 @@ def main() -> None:
     if reason := refusal(directory, wanted, module.params["kept"]):
         module.fail_json(msg=reason)
     rotate_names = module.params["rotate"]
-    created = [name for name in wanted if not (directory / name).exists()]
-    if not module.check_mode:
-        created = create_missing(directory, wanted, address)
+    created = missing(directory, wanted) if module.check_mode else create_missing(directory, wanted, address)
     try:
         check_rotation(directory, rotate_names, [*module.params["provided"], *(created if module.check_mode else [])])
     except SecretsError as error:

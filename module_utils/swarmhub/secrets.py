@@ -65,7 +65,18 @@ def wanted_names(provided: Collection[str], registry_address: str) -> list[str]:
 
 def to_settle(directory: Path, wanted: list[str]) -> list[str]:
     """Return the names of the secrets that do not exist yet, or that others may read."""
-    return [name for name in wanted if not (directory / name).exists() or _is_open(directory / name)]
+    return missing(directory, wanted) + opened(directory, wanted)
+
+
+def missing(directory: Path, wanted: list[str]) -> list[str]:
+    """Return the names of the secrets that do not exist yet."""
+    return [name for name in wanted if not (directory / name).exists()]
+
+
+def opened(directory: Path, wanted: list[str]) -> list[str]:
+    """Return the names of the secrets that others may read."""
+    paths = [directory / name for name in wanted]
+    return [path.name for path in paths if path.exists() and path.stat().st_mode & 0o077]
 
 
 def _pem(certificate: t.Any) -> str:
@@ -129,9 +140,8 @@ def refusal(directory: Path, wanted: list[str], kept: Mapping[str, Mapping[str, 
     ``kept`` are the fingerprints that each manager holds. A cluster that has secrets keeps them: whoever lacks one
     fetches it, and nothing is rotated by accident.
     """
-    missing = [name for name in wanted if not (directory / name).exists()]
     for manager, names in kept.items():
-        lacking = [name for name in missing if name in names]
+        lacking = [name for name in missing(directory, wanted) if name in names]
         if lacking:
             return f"{directory} lacks {', '.join(lacking)}, which the cluster already has. {cure(directory, manager)}"
     return ""
@@ -222,13 +232,13 @@ def forget_former(directory: Path) -> bool:
 
 def create_missing(directory: Path, wanted: list[str], registry_address: str) -> list[str]:
     """Write the secrets that do not exist yet (directory 0700, files 0600) and return their names."""
-    missing = [name for name in wanted if not (directory / name).exists()]
-    if not missing:
+    lacking = missing(directory, wanted)
+    if not lacking:
         return []
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    made = {name: GENERATORS[name]() for name in missing if name in GENERATORS}
+    made = {name: GENERATORS[name]() for name in lacking if name in GENERATORS}
     # The registry's six belong together: a certificate without its key is of no use.
-    if set(missing) & set(REGISTRY_NAMES):
+    if set(lacking) & set(REGISTRY_NAMES):
         made |= registry_secrets(registry_address)
     for name, value in made.items():
         _write(directory / name, value)
@@ -244,13 +254,9 @@ def _write(path: Path, value: str) -> None:
     temporary.rename(path)
 
 
-def _is_open(path: Path) -> bool:
-    return bool(path.stat().st_mode & 0o077)
-
-
 def tighten(directory: Path, wanted: list[str]) -> list[str]:
     """Take from everybody else the right to read the secrets; return the names that were open."""
-    opened = [name for name in wanted if (directory / name).exists() and _is_open(directory / name)]
-    for name in opened:
+    names = opened(directory, wanted)
+    for name in names:
         (directory / name).chmod(0o600)
-    return opened
+    return names

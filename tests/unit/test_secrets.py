@@ -72,7 +72,7 @@ def test_open_files_are_closed(tmp_path: Path) -> None:
     secrets.create_missing(tmp_path / "s", WANTED, "10.0.0.1")
     assert secrets.to_settle(tmp_path / "s", WANTED) == []
     (tmp_path / "s" / "proxy_token").chmod(0o644)
-    assert secrets.to_settle(tmp_path / "s", [*WANTED, "another"]) == ["proxy_token", "another"]
+    assert secrets.to_settle(tmp_path / "s", [*WANTED, "another"]) == ["another", "proxy_token"]
     assert secrets.tighten(tmp_path / "s", WANTED) == ["proxy_token"]
     assert secrets.tighten(tmp_path / "s", WANTED) == []
 
