@@ -19,11 +19,15 @@ MODULES = ("engine", "swarm", "gpus", "boot_state", "host_state")
 
 #: library/host_state.py explains them.
 ARGUMENTS = {
-    "packages": {"type": "list", "elements": "str", "default": []},
+    "names": {
+        "type": "dict",
+        "apply_defaults": True,
+        "options": {
+            kind: {"type": "list", "elements": "str", "default": []}
+            for kind in ("packages", "files", "units", "sysctls")
+        },
+    },
     "candidates": {"type": "list", "elements": "str", "default": []},
-    "files": {"type": "list", "elements": "str", "default": []},
-    "units": {"type": "list", "elements": "str", "default": []},
-    "sysctls": {"type": "list", "elements": "str", "default": []},
     "kernel_modules": {"type": "list", "elements": "str", "default": []},
     "secrets_dir": {"type": "str", "no_log": False},
     "cards": {"type": "bool", "default": False},
@@ -72,8 +76,9 @@ class ActionModule(ActionBase):
         """Look at the host; return the facts."""
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         _, arguments = self.validate_argument_spec(ARGUMENTS)
+        asked = {**arguments, **arguments.pop("names")}
         python = self._templar.template((task_vars or {}).get("ansible_python_interpreter", "/usr/bin/python3"))
-        done = self._low_level_execute_command(f"{python} -", in_data=program(arguments).encode())
+        done = self._low_level_execute_command(f"{python} -", in_data=program(asked).encode())
         try:
             found = json.loads(done["stdout"].strip().rpartition("\n")[2])
         except ValueError as error:

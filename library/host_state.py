@@ -12,15 +12,19 @@ description:
   - It is given names only. No content and no secret travels in its arguments, and a secret comes back as a keyed
     fingerprint.
 options:
-  packages: {description: Debian packages., type: list, elements: str, default: []}
+  names:
+    description: What is looked at, by kind; one argument, since each is a template that every host renders.
+    type: dict
+    suboptions:
+      packages: {description: Debian packages., type: list, elements: str, default: []}
+      files:
+        description: Paths of files and directories; patterns (glob) give what they match.
+        type: list
+        elements: path
+        default: []
+      units: {description: systemd units., type: list, elements: str, default: []}
+      sysctls: {description: Kernel settings., type: list, elements: str, default: []}
   candidates: {description: Debian packages whose newest version is asked for., type: list, elements: str, default: []}
-  files:
-    description: Paths of files and directories; patterns (glob) give what they match.
-    type: list
-    elements: path
-    default: []
-  units: {description: systemd units., type: list, elements: str, default: []}
-  sysctls: {description: Kernel settings., type: list, elements: str, default: []}
   kernel_modules:
     description: Parts of the kernel, by the names of their modules, of which it tells whether the kernel has them.
     type: list
@@ -70,9 +74,10 @@ author: The swarmhub authors
 EXAMPLES = r"""
 - name: Look at the engine's host
   host_state:
-    packages: [docker.io]
-    files: [/etc/docker/daemon.json]
-    units: [docker.service]
+    names:
+      packages: [docker.io]
+      files: [/etc/docker/daemon.json]
+      units: [docker.service]
 """
 
 RETURN = r"""

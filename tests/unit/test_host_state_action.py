@@ -27,7 +27,7 @@ def play(folder: Path, task: dict[str, t.Any], **host: t.Any) -> subprocess.Comp
 
 def test_what_is_found_becomes_facts_of_the_host(tmp_path: Path) -> None:
     (file := tmp_path / "a file").write_text("x")
-    done = play(tmp_path, {"files": [str(file), f"{file}.missing"], "units": [], "sysctls": ["kernel.ostype"]})
+    done = play(tmp_path, {"names": {"files": [str(file), f"{file}.missing"], "sysctls": ["kernel.ostype"]}})
     assert done.returncode == 0, done.stdout + done.stderr
     state, node = json.loads((tmp_path / "facts").read_text())
     assert state["files"][str(file)]["mode"] == "0644"
@@ -40,6 +40,7 @@ def test_what_is_found_becomes_facts_of_the_host(tmp_path: Path) -> None:
     ("task", "host", "told"),
     [
         ({"file": "/etc/hosts"}, {}, "Unsupported parameters for (host_state) module: file"),
+        ({"names": {"file": []}}, {}, "Unsupported parameters for (host_state) module: names.file"),
         ({"firewall": {"chains": "X-"}}, {}, "missing required arguments: loaded, written found in firewall"),
         ({}, {"ansible_python_interpreter": f"/{NOTHING}"}, f"the look with /{NOTHING} ended with status 127"),
     ],
