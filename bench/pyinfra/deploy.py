@@ -69,7 +69,7 @@ system.held(name="Hold packages", packages=desired["held"])
 make([each for each in desired["directories"] if not each["path"].startswith(SOURCES)])
 write([each for each in desired["files"] if not each["path"].startswith(SOURCES)])
 for key, value in host.loop(desired["sysctls"].items()):
-    server.sysctl(name=f"Set {key}", key=key, value=value, persist=True, persist_file="/etc/sysctl.d/60-swarmhub.conf")
+    server.sysctl(name=f"Set {key}", key=key, value=value)  # the file is one of those above
 if desired["swarm_resource"]:
     files.line(
         name="Let the container toolkit follow swarm's assignment of cards",

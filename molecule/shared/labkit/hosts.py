@@ -22,8 +22,13 @@ HOMES = "/srv/swarmhub/homes"
 BASE_ARCHIVE = "/srv/swarmhub-lab/base.tar"  # where a host finds the slim root file system
 LABEL = f"swarmhub.lab={LAB_ID}"
 PREFIX = f"swarmhub-{LAB_ID}"
-INOTIFY_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
-MANY_INSTANCES = 1024
+# What dozens of hosts on one kernel need: about eight inotify instances for each systemd, and an entry for each pair of
+# hosts in the table of neighbours, which all network namespaces share.
+ROOM = {
+    "fs.inotify.max_user_instances": 1024,
+    "net.ipv4.neigh.default.gc_thresh2": 8192,
+    "net.ipv4.neigh.default.gc_thresh3": 16384,
+}
 RANGE = ipaddress.IPv4Network("10.77.0.0/16")
 # Makes a bare host out of a fresh container; reads nothing but its own text, and may run twice.
 SETUP = """\
@@ -160,10 +165,12 @@ def _install_driver(state: State, container: str, package: Path) -> None:
 
 
 def make_room() -> None:
-    """Allow this machine as many inotify instances as dozens of systemds need; each takes about eight."""
-    if int(INOTIFY_INSTANCES.read_text()) < MANY_INSTANCES:
-        INOTIFY_INSTANCES.write_text(str(MANY_INSTANCES))
-        say(f"    this machine's fs.inotify.max_user_instances is {MANY_INSTANCES} from now until it restarts")
+    """Allow this machine what dozens of hosts need."""
+    for name, wanted in ROOM.items():
+        setting = Path("/proc/sys", *name.split("."))
+        if int(setting.read_text()) < wanted:
+            setting.write_text(str(wanted))
+            say(f"    this machine's {name} is {wanted} from now until it restarts")
 
 
 def copy_worker(state: State, layout: tuple[Host, ...]) -> None:
