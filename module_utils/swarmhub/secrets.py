@@ -140,8 +140,9 @@ def refusal(directory: Path, wanted: list[str], kept: Mapping[str, Mapping[str, 
     ``kept`` are the fingerprints that each manager holds. A cluster that has secrets keeps them: whoever lacks one
     fetches it, and nothing is rotated by accident.
     """
+    lacked = missing(directory, wanted)
     for manager, names in kept.items():
-        lacking = [name for name in missing(directory, wanted) if name in names]
+        lacking = [name for name in lacked if name in names]
         if lacking:
             return f"{directory} lacks {', '.join(lacking)}, which the cluster already has. {cure(directory, manager)}"
     return ""

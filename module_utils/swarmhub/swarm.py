@@ -19,8 +19,8 @@ from ansible.module_utils.swarmhub.engine import Engine, EngineError
 
 UPDATE_ATTEMPTS = 10
 NODE_CERTIFICATE = Path("swarm/certificates/swarm-node.crt")
-# DER of "object identifier 2.5.4.10 (organizationName)", then a UTF8String or PrintableString of up to 127 bytes.
 PEM_HEADER, PEM_FOOTER = (f"-----{word} CERTIFICATE-----" for word in ("BEGIN", "END"))
+# DER of "object identifier 2.5.4.10 (organizationName)", then a UTF8String or PrintableString of up to 127 bytes.
 ORGANIZATION = re.compile(rb"\x06\x03\x55\x04\x0a[\x0c\x13]([\x01-\x7f])", re.DOTALL)
 
 T = t.TypeVar("T")
