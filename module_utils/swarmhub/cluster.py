@@ -60,12 +60,11 @@ def seed_manager(states: Mapping[str, Facts], managers: Iterable[str]) -> str:
 
     Empty for none.
     """
-    seen = [host for host in managers if states.get(host)]
-    active, stopped = (
-        [host for host in seen if (states[host].get("swarm") or {}).get(key)]
-        for key in ("control_available", "stopped")
+    seen = {host: states[host].get("swarm") or {} for host in managers if states.get(host)}
+    best_first = sorted(
+        seen, key=lambda host: (not seen[host].get("control_available"), seen[host].get("state") != "stopped")
     )
-    return (active or stopped or seen or [""])[0]
+    return next(iter(best_first), "")
 
 
 def peer_manager(states: Mapping[str, Facts], managers: Iterable[str], host: str) -> str:

@@ -470,7 +470,7 @@ def look(names: Facts) -> Facts:
     if names["postgres"]:
         state["postgres"] = postgres(names["postgres"]["database"], names["postgres"]["role"])
     # Of an engine that does not run the files tell whether it is a member.
-    stopped = {"state": "inactive", "stopped": MEMBERSHIP.exists()}
-    state["swarm"] = (engine_found or {}).get("swarm", stopped)
+    without_engine = {"state": "stopped" if MEMBERSHIP.exists() else "inactive"}
+    state["swarm"] = (engine_found or {}).get("swarm", without_engine)
     state["time"] = time.time()
     return state

@@ -179,7 +179,7 @@ def check_membership(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
     ids.pop("", None)
     ours = ids.most_common(1)[0][0] if ids else None
     nodes = {node_id for host in managers for node_id in looks[host]["swarm"].get("nodes", {})}
-    founded = any(host in swarms or looks[host]["swarm"].get("stopped") for host in managers)
+    founded = any(host in swarms for host in managers)
     for host, swarm in swarms.items():
         theirs, command = swarm.get("cluster_id"), "docker swarm leave"
         # A worker may not know its cluster's id; that it is in one while no manager is says enough.
@@ -199,7 +199,7 @@ def check_names(inventory: Inventory, looks: Looks) -> Iterator[Finding]:
     nodes = {identity: node for look in looks.values() for identity, node in look["swarm"].get("nodes", {}).items()}
     for host in inventory.members():
         look = looks.get(host)
-        if not look or look["swarm"]["state"] == "active":
+        if not look or look["swarm"]["state"] in ("active", "stopped"):
             continue
         own = look["swarm"].get("node_id")
         for node in [node for identity, node in nodes.items() if identity != own]:

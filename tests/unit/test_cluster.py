@@ -143,7 +143,7 @@ def test_the_seed_is_an_active_manager_before_one_that_merely_answers() -> None:
     states = {"m1": {"swarm": {"state": "inactive"}}, "m2": {"swarm": {"control_available": True}}}
     assert cluster.seed_manager(states, ["m1", "m2"]) == "m2"
     assert cluster.seed_manager({"m1": states["m1"]}, ["m0", "m1"]) == "m1"
-    stopped = {"m1": states["m1"], "m2": {"swarm": {"state": "inactive", "stopped": True}}}
+    stopped = {"m1": states["m1"], "m2": {"swarm": {"state": "stopped"}}}
     assert cluster.seed_manager(stopped, ["m1", "m2"]) == "m2"
     assert cluster.seed_manager({}, ["m1"]) == ""
 

@@ -149,7 +149,7 @@ def test_a_host_that_comes_under_the_name_of_a_node_is_told_before_anything_chan
     assert "is the host name of a node that is down" in only(joins()).what
     # Its own entry is no other's, and who is a member has its name.
     assert joins(node_id="n1", state="pending") == []
-    assert joins(state="active") == []
+    assert joins(state="active") == joins(state="stopped") == []
 
 
 def test_a_new_host_is_measured_by_the_clocks_of_those_at_work() -> None:
@@ -214,7 +214,7 @@ def test_a_worker_of_another_swarm_while_no_manager_is_in_one() -> None:
     found = findings("cpu1", {"swarm": {"state": "active"}}, all_seen={"swarm": {"state": "inactive"}})
     assert (only(found).host, found[0].key) == ("cpu1", "swarm")
     # A manager whose engine is stopped is started, and its workers stay with it.
-    stopped = {"engine": None, "swarm": {"state": "inactive", "stopped": True}}
+    stopped = {"engine": None, "swarm": {"state": "stopped"}}
     assert findings("cpu1", {"swarm": {"state": "active"}}, all_seen=stopped) == []
 
 
