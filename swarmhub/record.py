@@ -1,0 +1,191 @@
+"""Every run is kept: ``.swarmhub/runs/ID/run.json`` says how it went, ``events.jsonl`` what happened when.
+
+Nothing else of a task's arguments or results gets there than a failure's message, so that no secret does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import getpass
+import json
+import os
+import platform
+import statistics
+import time
+import typing as t
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from swarmhub.errors import Refused
+from swarmhub.events import Event
+
+Json = dict[str, t.Any]
+
+#: Runs of a playbook from which the time of its plays is estimated.
+REMEMBERED = 9
+COUNTED = ("ok", "changed", "skipped", "failed", "unreachable")
+#: The task whose lines tell what differs (playbooks/tasks/compare.yml); they are names and reasons alone.
+DIFFERING = "Say what differs"
+
+
+@dataclasses.dataclass
+class Run:
+    """A run, as run.json has it.
+
+    Attributes:
+        id: its folder's name.
+        user, host, pid: who runs it, where.
+        command: as it was given, without the values of variables.
+        playbook, inventory: paths.
+        check: whether it was a prediction.
+        started: when, in UTC (ISO 8601).
+        seconds: for how long.
+        outcome: ``running``, ``well``, ``failed`` or ``interrupted``.
+        plays: each with ``name``, ``started`` (seconds after the run) and ``seconds``.
+        hosts: by name, how many tasks were ok, changed, skipped, failed, unreachable.
+        changes: each with ``host``, ``play`` and ``task``.
+        differences: lines "host — role: name reason", what differed from what is wanted.
+        failures: each with ``host``, ``play``, ``task`` and ``message``.
+    """
+
+    id: str
+    user: str
+    host: str
+    pid: int
+    command: str
+    playbook: str
+    inventory: str
+    check: bool
+    started: str
+    seconds: float = 0.0
+    outcome: str = "running"
+    plays: list[Json] = dataclasses.field(default_factory=list)
+    hosts: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    changes: list[Json] = dataclasses.field(default_factory=list)
+    differences: list[str] = dataclasses.field(default_factory=list)
+    failures: list[Json] = dataclasses.field(default_factory=list)
+
+    @property
+    def state(self) -> str:
+        """The outcome; ``killed`` of a run that never came to one."""
+        gone = self.outcome == "running" and self.host == platform.node() and not Path(f"/proc/{self.pid}").exists()
+        return "killed" if gone else self.outcome
+
+
+class Recorder:
+    """Writes a run down while it goes on."""
+
+    def __init__(self, folder: Path, *, command: str, playbook: str, inventory: Path, check: bool) -> None:
+        """Begin a run in ``folder``, where all runs are."""
+        now = datetime.datetime.now(datetime.UTC)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = _new_folder(folder, f"{now:%Y%m%d-%H%M%S}-{Path(playbook).stem}{'-check' if check else ''}")
+        self.run = Run(
+            id=self._folder.name,
+            user=getpass.getuser(),
+            host=platform.node(),
+            pid=os.getpid(),
+            command=command,
+            playbook=playbook,
+            inventory=str(inventory),
+            check=check,
+            started=now.isoformat(timespec="seconds"),
+        )
+        self._begun = self.ended = time.time()
+        self._counts: dict[str, Counter[str]] = {}
+        self._write()
+        self._events = (self._folder / "events.jsonl").open("w", encoding="utf-8", buffering=1)
+
+    def add(self, event: Event) -> None:
+        """Take an event in."""
+        self._events.write(json.dumps(event.as_record(), ensure_ascii=False) + "\n")
+        run = self.run
+        if event.kind == "play":
+            self._end_play(event.time)
+            run.plays.append({"name": event.play, "started": round(event.time - self._begun, 3), "seconds": 0.0})
+        elif event.kind in COUNTED:
+            counts = self._counts.setdefault(event.host, Counter())
+            # As in Ansible's recap: what changed is ok as well, and an ignored failure too.
+            counts["ok" if event.ignored else event.kind] += 1
+            counts["changed"] += event.changed
+        place = {"host": event.host, "play": event.play, "task": event.task}
+        if event.changed and event.kind == "ok":
+            run.changes.append(place)
+        if event.bad:
+            run.failures.append({**place, "message": event.message})
+        if event.task == DIFFERING:
+            run.differences += event.said
+
+    def end(self, outcome: str) -> Run:
+        """Write down how it ended; return the run."""
+        self.ended = time.time()
+        self._events.close()
+        self._end_play(self.ended)
+        self.run.seconds = round(self.ended - self._begun, 3)
+        self.run.outcome = outcome
+        self.run.hosts = {host: {key: counts[key] for key in COUNTED} for host, counts in sorted(self._counts.items())}
+        self._write()
+        return self.run
+
+    def _end_play(self, now: float) -> None:
+        if self.run.plays:
+            play = self.run.plays[-1]
+            play["seconds"] = round(now - self._begun - play["started"], 3)
+
+    def _write(self) -> None:
+        # Whoever reads it meanwhile sees the one or the other, never half of it.
+        half = self._folder / "run.json.new"
+        half.write_text(json.dumps(dataclasses.asdict(self.run), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        half.replace(self._folder / "run.json")
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    number = 1
+    while True:
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def load(folder: Path, run_id: str) -> Run:
+    """Return a kept run; ``latest`` is one, too.
+
+    Raises:
+        Refused: there is none.
+    """
+    if run_id == "latest":
+        run_id = next((run.id for run in newest(folder)), run_id)
+    path = folder / run_id / "run.json"
+    # An id is a name, not a way out of the folder.
+    if Path(run_id).name != run_id or not path.is_file():
+        raise Refused(f"there is no run {run_id} in {folder}: `swarmhub runs list` names them")
+    return Run(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def newest(folder: Path) -> Iterator[Run]:
+    """Return the kept runs, the newest first."""
+    for path in sorted(folder.glob("*/run.json"), key=lambda path: path.parent.name, reverse=True):
+        yield load(folder, path.parent.name)
+
+
+def events(folder: Path, run_id: str) -> Iterator[Event]:
+    """Return a run's events."""
+    with (folder / run_id / "events.jsonl").open(encoding="utf-8") as lines:
+        for line in lines:
+            yield Event(**json.loads(line))
+
+
+def estimates(folder: Path, playbook: str, check: bool) -> Mapping[str, float]:
+    """Return how many seconds each play of a playbook takes: the median of its last runs that ended well."""
+    times: dict[str, list[float]] = {}
+    runs = (run for run in newest(folder) if (run.playbook, run.check, run.outcome) == (playbook, check, "well"))
+    for run, _ in zip(runs, range(REMEMBERED), strict=False):
+        for play in run.plays:
+            times.setdefault(play["name"], []).append(play["seconds"])
+    return {name: statistics.median(seconds) for name, seconds in times.items()}

@@ -1,0 +1,119 @@
+"""Runs from their lock to their records: what is asked for, or first a prediction of it and a question."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+from collections.abc import Callable, Mapping
+
+from swarmhub import lock, record
+from swarmhub.errors import Code, Refused
+from swarmhub.events import Event, read
+from swarmhub.live import view_for
+from swarmhub.masks import Masks
+from swarmhub.plan import Plan, confirm
+from swarmhub.progress import Progress
+from swarmhub.project import Project
+from swarmhub.runner import RunnerEvent, run_playbook
+
+CODES = {"well": Code.WELL, "failed": Code.FAILED, "interrupted": Code.INTERRUPTED}
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What is to be run.
+
+    Attributes:
+        project: where.
+        playbook: its name, without folder and ending.
+        command: as it was given, for the record; without values that a person gave for variables.
+        variables: extra variables.
+        check: predict and change nothing.
+        as_json: for programs.
+        become_password: for hosts whose inventory has none.
+    """
+
+    project: Project
+    playbook: str
+    command: str
+    variables: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    check: bool = False
+    as_json: bool = False
+    become_password: str | None = None
+
+
+def carry_out(wish: Wish, *, plan: bool, yes: bool, question: str = "") -> Code:
+    """Run what is asked for, one at a time per cluster; return the exit code.
+
+    Args:
+        plan: predict first, show what would change, and ask.
+        yes: go on without asking.
+        question: what to ask; by default whether to go on.
+
+    Raises:
+        Refused: another run holds the lock, or the inventory or the playbook is missing.
+    """
+    wish.project.require_inventory()
+    if not (wish.project.root / wish.project.playbook(wish.playbook)).is_file():
+        raise Refused(f"this checkout has no {wish.project.playbook(wish.playbook)}")
+    with lock.held(wish.project.inventory_folder, wish.command):
+        if plan:
+            expected = Plan()
+            predicted = _perform(dataclasses.replace(wish, check=True), expected.add)
+            if predicted.outcome != "well":
+                return CODES[predicted.outcome]
+            expected.show(wish.as_json)
+            # Where a playbook asks on its own, there is something to do, whatever a prediction can tell.
+            if not question and not expected.changes:
+                return Code.WELL
+            if not confirm(question or "Go on?", yes):
+                return Code.WELL
+        return CODES[_perform(wish).outcome]
+
+
+def _perform(wish: Wish, listen: Callable[[Event], None] = lambda _: None) -> record.Run:
+    """Run it, show it, and keep it; ``listen`` gets each event, as the view does."""
+    project, playbook = wish.project, wish.project.playbook(wish.playbook)
+    masks = Masks.of_inventory(project.inventory_folder)
+    progress = Progress(record.estimates(project.runs, playbook, wish.check))
+    view = view_for(wish.as_json, progress)
+    recorder = record.Recorder(
+        project.runs, command=wish.command, playbook=playbook, inventory=project.inventory, check=wish.check
+    )
+
+    def handle(runner_event: RunnerEvent) -> None:
+        if (event := read(runner_event)) is None:
+            return
+        event = _masked(event, masks)
+        recorder.add(event)
+        progress.add(event)
+        view.event(event)
+        listen(event)
+
+    view.begin(recorder.run)
+    outcome = "failed"
+    try:
+        code, interrupted = run_playbook(
+            project,
+            playbook,
+            handle,
+            variables=wish.variables,
+            check=wish.check,
+            become_password=wish.become_password,
+            on_interrupt=view.interrupted,
+        )
+        outcome = "well" if code == 0 else "interrupted" if interrupted else "failed"
+    finally:
+        run = recorder.end(outcome)
+        progress.end(recorder.ended)
+        view.end(run)
+    return run
+
+
+def _masked(event: Event, masks: Masks) -> Event:
+    changes: dict[str, t.Any] = {
+        "message": masks(event.message),
+        "said": tuple(map(masks, event.said)),
+        "diff": tuple(map(masks, event.diff)),
+    }
+    return dataclasses.replace(event, **changes)
