@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import typing as t
 from collections.abc import Callable, Iterable, Mapping
@@ -148,6 +149,25 @@ def check_hosts(looked: Mapping[str, t.Any], groups: t.Any, hostvars: t.Any) -> 
     return findings.report(looks.check_hosts(looked, groups, hostvars, settings))
 
 
+def inventory_findings(groups: t.Any, hostvars: t.Any, play_hosts: Iterable[str]) -> list[dict[str, str]]:
+    """Return all that is wrong with what the user wrote, as data (playbooks/check.yml)."""
+    return [
+        dataclasses.asdict(each) for each in inventory.check_everything(groups, hostvars, play_hosts, PROJECT / "roles")
+    ]
+
+
+def host_findings(looked: Mapping[str, t.Any], groups: t.Any, hostvars: t.Any) -> list[dict[str, str]]:
+    """Return what the look tells of hosts that do not fit, as data."""
+    settings = inventory.cluster_settings(groups, hostvars, PROJECT / "roles")
+    return [dataclasses.asdict(each) for each in looks.check_hosts(looked, groups, hostvars, settings)]
+
+
+def silent_findings(hosts: Iterable[str]) -> list[dict[str, str]]:
+    """Return a finding for each host that did not answer, as data."""
+    cure = "see that ssh to it works as the inventory says (ansible -m ping)"
+    return [dataclasses.asdict(findings.Finding("does not answer", cure, "ansible_host", host)) for host in hosts]
+
+
 def absent(files: Iterable[Mapping[str, t.Any]]) -> list[File]:
     """Return what a role owns where these files must not be."""
     return [{"path": each["path"], "absent": True} for each in files]
@@ -184,7 +204,10 @@ class FilterModule:
             "swarmhub_firewall_files": firewall.files,
             "swarmhub_generic_resources": card_kinds.generic_resources,
             "swarmhub_header_packages": driver.header_packages,
+            "swarmhub_host_findings": host_findings,
             "swarmhub_hosts_where": hosts_where,
+            "swarmhub_inventory_findings": inventory_findings,
+            "swarmhub_silent_findings": silent_findings,
             "swarmhub_images_for": cluster.images_for,
             "swarmhub_missing_images": cluster.missing_images,
             "swarmhub_images_to_build": cluster.images_to_build,

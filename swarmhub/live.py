@@ -157,7 +157,9 @@ class LiveView:
         table = Table.grid(padding=(0, 2))
         hosts = sorted(self._progress.hosts.items(), key=lambda item: not item[1].task)
         for name, host in hosts[:MANY_HOSTS]:
-            table.add_row(Text(name, style="bold"), _at(host, now), Text(f"{host.changed} changed" if host.changed else ""))
+            table.add_row(
+                Text(name, style="bold"), _at(host, now), Text(f"{host.changed} changed" if host.changed else "")
+            )
         if len(hosts) > MANY_HOSTS:
             table.add_row(Text("…"), Text(f"{len(hosts) - MANY_HOSTS} more", style="dim"), Text(""))
         return table

@@ -1,6 +1,6 @@
 """One run at a time per cluster: a lock on a file beside the inventory that names its holder.
 
-The kernel gives it back when the holder ends, however it ends; the file may stay, and says nothing while it is not locked.
+The kernel gives it back when the holder ends, however it ends; the file stays, and says nothing while nobody holds it.
 """
 
 from __future__ import annotations
@@ -60,6 +60,6 @@ def _refusal(text: str) -> str:
     except ValueError:  # between its lock and its word
         return "another run has just begun on this inventory: wait for its end"
     return (
-        f"{holder['user']}@{holder['host']} runs `swarmhub {holder['command']}` on this inventory since {holder['since']} "
+        f"{holder['user']}@{holder['host']} runs `swarmhub {holder['command']}` on it since {holder['since']} "
         f"(pid {holder['pid']}): wait for its end, or stop it there"
     )

@@ -28,6 +28,11 @@ class Project:
         return self.inventory if self.inventory.is_dir() else self.inventory.parent
 
     @property
+    def hosts_file(self) -> Path:
+        """The file that lists the hosts."""
+        return self.inventory / "hosts.yml" if self.inventory.is_dir() else self.inventory
+
+    @property
     def runs(self) -> Path:
         """Where the runs are kept."""
         return self.root / ".swarmhub" / "runs"
@@ -48,7 +53,9 @@ class Project:
     def require_inventory(self) -> None:
         """Raise Refused where the inventory is not there."""
         if not self.inventory.exists():
-            raise Refused(f"there is no inventory {self.inventory}: write one with `swarmhub init`, or give --inventory")
+            raise Refused(
+                f"there is no inventory {self.inventory}: write one with `swarmhub init`, or give --inventory"
+            )
 
 
 def find(project: Path | None, inventory: Path | None) -> Project:
@@ -59,7 +66,9 @@ def find(project: Path | None, inventory: Path | None) -> Project:
     """
     root = _root(project)
     chosen = inventory or os.environ.get("ANSIBLE_INVENTORY")
-    return Project(root, Path(chosen).absolute() if chosen else root / _setting(root, "inventory", "inventory/hosts.yml"))
+    return Project(
+        root, Path(chosen).absolute() if chosen else root / _setting(root, "inventory", "inventory/hosts.yml")
+    )
 
 
 def _root(project: Path | None) -> Path:

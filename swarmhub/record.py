@@ -189,3 +189,14 @@ def estimates(folder: Path, playbook: str, check: bool) -> Mapping[str, float]:
         for play in run.plays:
             times.setdefault(play["name"], []).append(play["seconds"])
     return {name: statistics.median(seconds) for name, seconds in times.items()}
+
+
+def compare(first: Run, second: Run) -> Json:
+    """Return the seconds of each play in both runs (None where it was not), and the changes of only one of them."""
+    times = [{play["name"]: play["seconds"] for play in run.plays} for run in (first, second)]
+    names = list(dict.fromkeys([*times[0], *times[1]]))
+    return {
+        "plays": [{"name": name, "seconds": [each.get(name) for each in times]} for name in names],
+        "only_first": [change for change in first.changes if change not in second.changes],
+        "only_second": [change for change in second.changes if change not in first.changes],
+    }

@@ -1,6 +1,6 @@
 """Runs a playbook of the project through ansible-runner, and hands on each of its events.
 
-Ansible is started as a person would start it in the project's folder: with its ansible.cfg, and the environment as it is.
+Ansible is started as a person would start it in the project's folder: with its ansible.cfg, and our environment.
 """
 
 from __future__ import annotations

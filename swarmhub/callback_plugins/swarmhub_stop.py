@@ -26,7 +26,7 @@ description:
 PR_SET_PDEATHSIG = 1
 
 
-class CallbackModule(CallbackBase):  # type: ignore[misc]
+class CallbackModule(CallbackBase):
     """Ansible's entry point."""
 
     CALLBACK_VERSION = 2.0

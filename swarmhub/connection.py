@@ -1,0 +1,168 @@
+"""How hosts are reached, as the inventory says it, and one program that is run on a host without Ansible.
+
+Ansible's own classes read the inventory, in this process; the connection is OpenSSH's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import subprocess
+import typing as t
+from pathlib import Path
+
+from swarmhub.errors import Code, Refused
+from swarmhub.project import Project
+
+CONNECT_TIMEOUT = 3  # seconds
+#: Begins the program on the standard input; what sudo has left of a password that it did not ask for stands before it.
+BEGIN = "# the program begins\n"
+START = f"import sys; given = sys.stdin.read(); exec(given[given.index({BEGIN!r}):])"
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A host and how it is reached.
+
+    Attributes:
+        name: in the inventory.
+        address: for OpenSSH, with the user where there is one.
+        options: further arguments of ssh.
+        local: whether it is this machine itself.
+        become: whether sudo is needed.
+        password: for sudo; empty where it asks for none.
+        python: the interpreter there.
+    """
+
+    name: str
+    address: str
+    options: tuple[str, ...]
+    local: bool
+    become: bool
+    password: str = dataclasses.field(repr=False)
+    python: str
+
+    def ssh(self) -> list[str]:
+        """Return ssh with its options, without the address."""
+        folder = Path.home() / ".ansible" / "cp"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The first word about an option counts: the inventory's own.
+        ours = ["BatchMode=yes", f"ConnectTimeout={CONNECT_TIMEOUT}", "ControlMaster=auto", "ControlPersist=60s"]
+        ours.append(f"ControlPath={folder}/%C")
+        return ["ssh", *self.options, *(part for option in ours for part in ("-o", option))]
+
+    def start(self, program: str) -> subprocess.Popen[str]:
+        """Start a Python program as root there; its standard output and error are pipes."""
+        sudo = ["sudo", *(["-S", "-p", ""] if self.password else ["-n"]), "--"] if self.become else []
+        command = [*sudo, self.python, "-c", START]
+        arguments = command if self.local else [*self.ssh(), self.address, shlex.join(command)]
+        pipe = subprocess.PIPE
+        started = subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=pipe, text=True, encoding="utf-8")
+        if started.stdin is None:
+            raise AssertionError("a pipe was asked for")
+        try:
+            started.stdin.write(f"{self.password}\n{BEGIN}{program}" if self.password else f"{BEGIN}{program}")
+            started.stdin.close()
+        except BrokenPipeError:  # it has ended already, and says why
+            pass
+        started.stdin = None
+        return started
+
+
+def hosts(project: Project, group: str) -> list[Target]:
+    """Return the hosts of a group, in the inventory's order.
+
+    Raises:
+        Refused: the inventory cannot be read, or a host is reached in a way that is not known here.
+    """
+    project.require_inventory()
+    os.environ["ANSIBLE_CONFIG"] = str(project.root / "ansible.cfg")
+    from ansible import constants
+    from ansible.errors import AnsibleError
+    from ansible.inventory.manager import InventoryManager
+    from ansible.parsing.dataloader import DataLoader
+    from ansible.template import Templar
+    from ansible.vars.manager import VariableManager
+
+    loader = DataLoader()
+    try:
+        if constants.DEFAULT_VAULT_PASSWORD_FILE or constants.DEFAULT_VAULT_IDENTITY_LIST:
+            from ansible.cli import CLI
+
+            files = [constants.DEFAULT_VAULT_PASSWORD_FILE] if constants.DEFAULT_VAULT_PASSWORD_FILE else []
+            secrets = CLI.setup_vault_secrets(loader, constants.DEFAULT_VAULT_IDENTITY_LIST, vault_password_files=files)
+            loader.set_vault_secrets(secrets)
+        inventory = InventoryManager(loader, sources=[str(project.inventory)])
+        variables = VariableManager(loader, inventory)
+        found = []
+        for host in inventory.get_hosts(group):
+            known = variables.get_vars(host=host, include_delegate_to=False)
+            templar = Templar(loader, variables=known)
+            found.append(_target(host.name, {key: templar.template(known[key]) for key in CONNECTION if key in known}))
+    except AnsibleError as error:
+        raise Refused(f"the inventory {project.inventory} cannot be read: {error}") from error
+    return found
+
+
+#: What of a host's variables is read.
+CONNECTION = (
+    "ansible_connection", "ansible_host", "ansible_port", "ansible_user", "ansible_ssh_private_key_file",
+    "ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_become", "ansible_become_password",
+    "ansible_python_interpreter",
+)  # fmt: skip
+
+
+def _target(name: str, variables: t.Mapping[str, t.Any]) -> Target:
+    from ansible.module_utils.parsing.convert_bool import boolean
+
+    user = variables.get("ansible_user") or ""
+    address = variables.get("ansible_host") or name
+    options = [
+        *shlex.split(variables.get("ansible_ssh_common_args") or ""),
+        *shlex.split(variables.get("ansible_ssh_extra_args") or ""),
+    ]
+    if port := variables.get("ansible_port"):
+        options += ["-p", str(port)]
+    if key := variables.get("ansible_ssh_private_key_file"):
+        options += ["-i", str(Path(key).expanduser())]
+    return Target(
+        name=name,
+        address=f"{user}@{address}" if user else str(address),
+        options=tuple(options),
+        local=variables.get("ansible_connection") == "local",
+        become=boolean(variables.get("ansible_become") or False),
+        password=str(variables.get("ansible_become_password") or ""),
+        python=str(variables.get("ansible_python_interpreter") or "/usr/bin/python3"),
+    )
+
+
+def first_answer(targets: list[Target], program: str, timeout: float) -> tuple[Target, str]:
+    """Run a read-only program on all hosts at once; return the first that ends well, and what it printed.
+
+    Asking one after the other would take seconds for each that is away.
+
+    Raises:
+        Refused: none did within ``timeout`` seconds; the text says what each said.
+    """
+    import concurrent.futures
+
+    started = {target.name: target.start(program) for target in targets}
+    said: list[str] = []
+    with concurrent.futures.ThreadPoolExecutor(max(1, len(targets))) as pool:
+        asked = {pool.submit(started[target.name].communicate, timeout=timeout): target for target in targets}
+        try:
+            for future in concurrent.futures.as_completed(asked):
+                target = asked[future]
+                try:
+                    out, err = future.result()
+                except subprocess.TimeoutExpired:
+                    said.append(f"{target.name}: no answer within {timeout:.0f} s")
+                    continue
+                if started[target.name].returncode == 0:
+                    return target, out
+                said.append(f"{target.name}: {err.strip().rpartition(chr(10))[2] or 'ended without a word'}")
+        finally:
+            for process in started.values():
+                process.kill()
+    raise Refused("no manager answers:\n  " + "\n  ".join(said or ["the inventory has none"]), Code.FAILED)
