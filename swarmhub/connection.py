@@ -78,7 +78,7 @@ def hosts(project: Project, group: str) -> list[Target]:
     """
     project.require_inventory()
     os.environ["ANSIBLE_CONFIG"] = str(project.root / "ansible.cfg")
-    from ansible import constants
+    from ansible.constants import DEFAULT_VAULT_IDENTITY_LIST, DEFAULT_VAULT_PASSWORD_FILE
     from ansible.errors import AnsibleError
     from ansible.inventory.manager import InventoryManager
     from ansible.parsing.dataloader import DataLoader
@@ -87,11 +87,11 @@ def hosts(project: Project, group: str) -> list[Target]:
 
     loader = DataLoader()
     try:
-        if constants.DEFAULT_VAULT_PASSWORD_FILE or constants.DEFAULT_VAULT_IDENTITY_LIST:
+        if DEFAULT_VAULT_PASSWORD_FILE or DEFAULT_VAULT_IDENTITY_LIST:
             from ansible.cli import CLI
 
-            files = [constants.DEFAULT_VAULT_PASSWORD_FILE] if constants.DEFAULT_VAULT_PASSWORD_FILE else []
-            secrets = CLI.setup_vault_secrets(loader, constants.DEFAULT_VAULT_IDENTITY_LIST, vault_password_files=files)
+            files = [DEFAULT_VAULT_PASSWORD_FILE] if DEFAULT_VAULT_PASSWORD_FILE else []
+            secrets = CLI.setup_vault_secrets(loader, DEFAULT_VAULT_IDENTITY_LIST, vault_password_files=files)
             loader.set_vault_secrets(secrets)
         inventory = InventoryManager(loader, sources=[str(project.inventory)])
         variables = VariableManager(loader, inventory)

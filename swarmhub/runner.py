@@ -30,7 +30,7 @@ ASKED_FOR_PASSWORD = r"BECOME password.*:\s*$"  # noqa: S105 - Ansible's questio
 
 
 class Interrupts:
-    """What Ctrl-C has asked for: once an end between two tasks, twice an end at once; SIGTERM and SIGHUP mean the latter.
+    """What Ctrl-C has asked for: once an end between two tasks, twice, or SIGTERM and SIGHUP, an end at once.
 
     Attributes:
         count: how often it was asked.

@@ -27,8 +27,8 @@ class Status:
     Attributes:
         manager: who was asked, by the inventory's name.
         quorum: ``managers``, how many are ``reachable``, how many are ``needed``.
-        nodes: each with hostname, address, state, availability, role, leader, engine, ``cards`` (uuid, kind, ``held_by``)
-            and ``notebooks``.
+        nodes: each with hostname, address, state, availability, role, leader, engine, ``cards`` (uuid, kind,
+            ``held_by``) and ``notebooks``.
         cards: ``total`` and ``free`` (of nodes that take notebooks).
         services: of stacks, with ``wanted`` and ``running`` tasks, and ``why`` where these differ.
         servers: people's notebooks: user, server, profile, node, state, since.
@@ -64,6 +64,11 @@ class Targets:
         """
         target, answer = first_answer(self._managers, self._program, TIMEOUT)
         return judge(target.name, json.loads(answer[answer.index("{") :]), now())
+
+
+def gib(size: int) -> str:
+    """Return bytes as GiB."""
+    return f"{size / 2**30:.1f} GiB"
 
 
 def now() -> datetime.datetime:
@@ -182,8 +187,8 @@ def _warnings(status: Status) -> t.Iterator[str]:
             yield f"{service['name']} has {service['running']} of {service['wanted']} tasks: {service['why']}"
     for disk in status.disks:
         if disk["free"] < LEAST_FREE * disk["total"]:
-            yield f"{status.manager}: {disk['path']} has {disk['free'] / 2**30:.1f} GiB free of {disk['total'] / 2**30:.0f}"
+            yield f"{status.manager}: {disk['path']} has {gib(disk['free'])} free of {gib(disk['total'])}"
     days = status.certificate_days
     if days is not None and days < LEAST_DAYS:
         until = f"ends in {days} days" if days >= 0 else "has ended"
-        yield f"the front's certificate {until}: put new files in place of hub_tls_certificate and hub_tls_key, run apply"
+        yield f"the front's certificate {until}: put in place a new hub_tls_certificate and hub_tls_key, and run apply"

@@ -15,7 +15,8 @@ from swarmhub.words import span
 def render(status: Status) -> RenderableType:
     """Return the whole as rich shows it."""
     quorum, cards = status.quorum, status.cards
-    head = f"asked {status.manager} · {quorum['reachable']} of {quorum['managers']} managers · {cards['free']} of {cards['total']} cards free"
+    managers = f"{quorum['reachable']} of {quorum['managers']} managers"
+    head = f"asked {status.manager} · {managers} · {cards['free']} of {cards['total']} cards free"
     parts: list[RenderableType] = [Text(head, style="bold")]
     parts += [Text(f"! {warning}", style="yellow") for warning in status.warnings]
     parts += [_nodes(status), _services(status)]
