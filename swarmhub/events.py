@@ -31,6 +31,8 @@ EVENTS = {
     **HOST_EVENTS,
 }
 DEBUG = ("debug", "ansible.builtin.debug", "ansible.legacy.debug")
+#: What Ansible says of its own end when somebody interrupted it; we say it better.
+INTERRUPTED = "User interrupted execution"
 HIDDEN = "the reason is hidden (no_log)"
 
 
@@ -87,7 +89,7 @@ class Event:
 def read(runner_event: Mapping[str, t.Any]) -> Event | None:
     """Return an event of the runner as ours; None for those that say nothing to a person."""
     kind = EVENTS.get(runner_event["event"])
-    if kind is None:
+    if kind is None or (kind == "error" and INTERRUPTED in runner_event.get("stdout", "")):
         return None
     data = runner_event.get("event_data") or {}
     result = data.get("res") or {}

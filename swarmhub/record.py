@@ -47,7 +47,8 @@ class Run:
         hosts: by name, how many tasks were ok, changed, skipped, failed, unreachable.
         changes: each with ``host``, ``play`` and ``task``.
         differences: lines "host — role: name reason", what differed from what is wanted.
-        failures: each with ``host``, ``play``, ``task`` and ``message``.
+        failures: each with ``kind`` (as of events), ``host``, ``play``, ``task`` and ``message``.
+        unfinished: each with ``host``, ``play`` and ``task``: where something still ran when it was interrupted.
     """
 
     id: str
@@ -66,6 +67,7 @@ class Run:
     changes: list[Json] = dataclasses.field(default_factory=list)
     differences: list[str] = dataclasses.field(default_factory=list)
     failures: list[Json] = dataclasses.field(default_factory=list)
+    unfinished: list[Json] = dataclasses.field(default_factory=list)
 
     @property
     def state(self) -> str:
@@ -95,6 +97,7 @@ class Recorder:
         )
         self._begun = self.ended = time.time()
         self._counts: dict[str, Counter[str]] = {}
+        self._at: dict[str, Json] = {}
         self._write()
         self._events = (self._folder / "events.jsonl").open("w", encoding="utf-8", buffering=1)
 
@@ -114,7 +117,11 @@ class Recorder:
         if event.changed and event.kind == "ok":
             run.changes.append(place)
         if event.bad:
-            run.failures.append({**place, "message": event.message})
+            run.failures.append({"kind": event.kind, **place, "message": event.message})
+        if event.kind == "start":
+            self._at[event.host] = place
+        elif event.kind in COUNTED:
+            self._at.pop(event.host, None)
         if event.task == DIFFERING:
             run.differences += event.said
 
@@ -125,6 +132,7 @@ class Recorder:
         self._end_play(self.ended)
         self.run.seconds = round(self.ended - self._begun, 3)
         self.run.outcome = outcome
+        self.run.unfinished = list(self._at.values())
         self.run.hosts = {host: {key: counts[key] for key in COUNTED} for host, counts in sorted(self._counts.items())}
         self._write()
         return self.run

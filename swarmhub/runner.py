@@ -147,5 +147,6 @@ def _environment(project: Project, stop: Path) -> dict[str, str]:
         "ANSIBLE_CALLBACK_PLUGINS": ":".join(filter(None, [own.get("ANSIBLE_CALLBACK_PLUGINS"), str(CALLBACKS)])),
         "ANSIBLE_CALLBACKS_ENABLED": ",".join(filter(None, [own.get("ANSIBLE_CALLBACKS_ENABLED"), CALLBACK])),
         "PATH": ":".join(filter(None, beside)),
+        "ANSIBLE_NOCOLOR": "1",  # some of what it says goes into messages
         "SWARMHUB_STOP": str(stop),
     }

@@ -34,14 +34,22 @@ def failures(run: Run) -> list[str]:
     """Say which tasks failed where, why, and what to do: the same reason on several hosts once."""
     lines: list[str] = []
     hosts: dict[tuple[str, str, str], list[str]] = {}
+    silent = sorted({each["host"] for each in run.failures if each["kind"] == "unreachable"})
+    told: set[str] = set()
     for each in run.failures:
+        # Who does not answer once is tried again by tasks that put up with it.
+        if each["kind"] == "unreachable" and each["host"] in told:
+            continue
+        told.add(each["host"])
         hosts.setdefault((each["play"], each["task"], each["message"]), []).append(each["host"])
     for (play, task, message), names in hosts.items():
         where = ", ".join(name for name in names if name)
         place = " · ".join(part for part in (where, play, task) if part)
         lines += [f"✗ {place}" if place else "✗ Ansible", textwrap.indent(reason(message), "  ")]
-    silent = sorted(host for host, counts in run.hosts.items() if counts["unreachable"])
-    lines.append(f"→ {UNREACHABLE.format(host=','.join(silent))}" if silent else f"→ {AGAIN}")
+    if silent:
+        lines.append(f"→ {', '.join(silent)}: {UNREACHABLE.format(host=','.join(silent))}")
+    if len(silent) < len(told) or not told:
+        lines.append(f"→ {AGAIN}")
     return lines
 
 
@@ -52,7 +60,8 @@ def half_done(run: Run) -> list[str]:
         changes[change["host"]] = changes.get(change["host"], 0) + 1
     done = ", ".join(f"{host} ({count})" for host, count in changes.items()) or "nothing"
     where = f"in the phase “{run.plays[-1]['name']}”" if run.plays else "before the first phase"
-    return [f"Stopped {where}.", f"Changed by then: {done}.", "→ the same command goes on from there"]
+    cut = [f"Cut short on {each['host']}: {each['task']}." for each in run.unfinished]
+    return [f"Stopped {where}.", *cut, f"Changed by then: {done}.", "→ the same command goes on from there"]
 
 
 def ending(run: Run) -> list[str]:
