@@ -95,7 +95,7 @@ def check(
     found = find(project, inventory)
     found.require_inventory()
     password = getpass.getpass("Password for sudo on the hosts: ") if ask_password else None
-    findings = collect(found, {}, password, Console(stderr=True))
+    findings = collect(found, password, Console(stderr=True))
     show(findings, as_json, Console(highlight=False))
     raise typer.Exit(Code.USAGE if any(each["severity"] == "error" for each in findings) else Code.WELL)
 

@@ -97,7 +97,7 @@ def hosts(project: Project, group: str) -> list[Target]:
         variables = VariableManager(loader, inventory)
         found = []
         for host in inventory.get_hosts(group):
-            known = variables.get_vars(host=host, include_delegate_to=False)
+            known = variables.get_vars(host=host)
             templar = Templar(loader, variables=known)
             found.append(_target(host.name, {key: templar.template(known[key]) for key in CONNECTION if key in known}))
     except AnsibleError as error:

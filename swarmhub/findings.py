@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import typing as t
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -22,9 +22,7 @@ TELL = "Tell what was found"
 STYLES = {"error": "red", "warning": "yellow"}
 
 
-def collect(
-    project: Project, variables: Mapping[str, str], become_password: str | None, console: Console
-) -> list[Finding]:
+def collect(project: Project, become_password: str | None, console: Console) -> list[Finding]:
     """Run playbooks/check.yml; return what it found, and as a finding each task that failed.
 
     Raises:
@@ -48,7 +46,7 @@ def collect(
 
     with console.status("Check") as working:
         code, interrupted = run_playbook(
-            project, project.playbook("check"), handle, variables=variables, become_password=become_password
+            project, project.playbook("check"), handle, variables={}, check=True, become_password=become_password
         )
     if interrupted:
         raise Refused("interrupted; nothing was changed", Code.INTERRUPTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import typing as t
 from pathlib import Path
 
@@ -31,9 +32,14 @@ def load(path: Path) -> t.Any:
 
 def save(path: Path, content: t.Any) -> None:
     """Write it back, at once."""
+    text = io.StringIO()
+    _yaml().dump(content, text)
+    _replace(path, text.getvalue())
+
+
+def _replace(path: Path, text: str) -> None:
     half = path.with_name(f".{path.name}.new")
-    with half.open("w", encoding="utf-8") as file:
-        _yaml().dump(content, file)
+    half.write_text(text, encoding="utf-8")
     half.replace(path)
 
 
@@ -55,21 +61,36 @@ def add_host(path: Path, name: str, address: str, group: str) -> bool:
             raise Refused(f"{address} is {host} in {path} already: choose another address, or add {host}")
         if host == name and known != group and known in MEMBERS[1:] and group in MEMBERS[1:]:
             raise Refused(f"{name} is in {known} already, not in {group}: edit {path}")
-    entry = groups.setdefault(group, CommentedMap())
-    if entry is None:
-        entry = groups[group] = CommentedMap()
-    if entry.get("hosts") is None:
-        entry["hosts"] = CommentedMap()
-    if (entry["hosts"].get(name) or {}).get("ansible_host"):
+    known_elsewhere = any(
+        host == name and (variables or {}).get("ansible_host") for _, host, variables in _hosts(groups)
+    )
+    entry = groups.get(group) or CommentedMap()
+    members = entry.get("hosts") or CommentedMap()
+    if name in members:
         return False
-    if any(host == name and (variables or {}).get("ansible_host") for _, host, variables in _hosts(groups)):
-        if name in entry["hosts"]:
-            return False
-        entry["hosts"][name] = None  # its address stands in another group
-    else:
-        entry["hosts"][name] = one_line(ansible_host=address)
+    if members and not members.fa.flow_style():
+        value = "" if known_elsewhere else f" {{ansible_host: {address}}}"
+        _replace(path, _with_line(path.read_text(encoding="utf-8"), members, f"{name}:{value}"))
+        return True
+    members[name] = None if known_elsewhere else one_line(ansible_host=address)
+    entry["hosts"] = members
+    groups[group] = entry
     save(path, content)
     return True
+
+
+def _with_line(text: str, members: CommentedMap, line: str) -> str:
+    """Return the file with a line after the last member: all else stays as it is, to the last blank.
+
+    ruamel would write it behind the comment that stands before the next group.
+    """
+    row, column = members.lc.key(list(members)[-1])
+    lines = text.splitlines()
+    end = row + 1
+    # A host's own lines, and comments that stand as deep.
+    while end < len(lines) and len(lines[end]) - len(lines[end].lstrip()) > column:
+        end += 1
+    return "\n".join([*lines[:end], " " * column + line, *lines[end:]]) + "\n"
 
 
 def one_line(**values: t.Any) -> CommentedMap:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from ruamel.yaml.comments import CommentedMap
-
 from swarmhub.errors import Refused
-from swarmhub.hosts_file import load, one_line, save
 
 Host = tuple[str, str]
+#: A group of inventory/example/hosts.yml: the comments before it, its name, its hosts.
+GROUP = re.compile(r"((?:^    #.*\n)*)^    (\w+):\n      hosts:\n((?: {8,}.*\n)+)\n?", re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,28 +65,44 @@ def write(example: Path, target: Path, answers: Answers) -> list[Path]:
     groups = _groups(answers)
     shutil.copytree(example, target, dirs_exist_ok=True)
     hosts_file, variables_file = target / "hosts.yml", target / "group_vars" / "all.yml"
-    content = load(hosts_file)
-    content["all"]["vars"]["ansible_user"] = answers.user
-    children = content["all"]["children"]
-    for group in list(children):
-        if not groups.get(group):
-            del children[group]
-            continue
-        children[group]["hosts"] = CommentedMap(
-            (name, one_line(ansible_host=address) if address else None) for name, address in groups[group]
-        )
-    save(hosts_file, content)
-    variables = load(variables_file)
-    cidrs = variables["cluster_cidrs"]
-    cidrs[:] = answers.cidrs or _networks([address for each in groups.values() for _, address in each if address])
-    profiles = variables["hub_profiles"]
-    wanted = [each for each in profiles if bool(each.get("gpus")) is False or answers.gpu_workers]
-    if not answers.cpu_workers:
-        wanted = [each for each in wanted if each.get("gpus")] or wanted
-    for each in [each for each in profiles if each not in wanted]:
-        profiles.remove(each)
-    save(variables_file, variables)
+    hosts_file.write_text(_hosts_text(hosts_file.read_text(encoding="utf-8"), answers.user, groups), encoding="utf-8")
+    cidrs = answers.cidrs or _networks([address for each in groups.values() for _, address in each if address])
+    text = variables_file.read_text(encoding="utf-8")
+    text = re.sub(r"^cluster_cidrs: .*", f"cluster_cidrs: [{', '.join(cidrs)}]", text, flags=re.MULTILINE)
+    variables_file.write_text(_profiles_text(text, answers), encoding="utf-8")
     return [hosts_file, variables_file]
+
+
+def _hosts_text(text: str, user: str, groups: dict[str, list[Host]]) -> str:
+    """Return the example with other hosts, and without the groups that have none.
+
+    It is our own file, whose form we know; its comments stay where a YAML library would move some of them.
+    """
+
+    def block(found: re.Match[str]) -> str:
+        comments, name, old = found.groups()
+        # What may be written of a host stands below its group's last one.
+        hints = [line for line in old.splitlines() if line.startswith("          #")]
+        lines = [
+            f"        {host}:{f' {{ansible_host: {address}}}' if address else ''}" for host, address in groups[name]
+        ]
+        if not lines:
+            return ""
+        if hints:
+            lines[-1] = lines[-1].replace(" {ansible_host: ", "\n          ansible_host: ").rstrip("}")
+        return f"{comments}    {name}:\n      hosts:\n" + "\n".join([*lines, *hints]) + "\n\n"
+
+    text = re.sub(r"(?m)^(    ansible_user: ).*", rf"\g<1>{user}", text)
+    return GROUP.sub(block, text).rstrip("\n") + "\n"
+
+
+def _profiles_text(text: str, answers: Answers) -> str:
+    """Return the variables without the example's profiles that no node of ours would meet."""
+    head, begin, rest = text.partition("hub_profiles:\n")
+    block, end, tail = rest.partition("\n\n")
+    profiles = re.split(r"(?m)^(?=  - )", block)[1:]
+    wanted = [each for each in profiles if (answers.gpu_workers if "gpus:" in each else answers.cpu_workers)]
+    return head + begin + "".join(wanted).rstrip("\n") + end + tail
 
 
 def _groups(answers: Answers) -> dict[str, list[Host]]:

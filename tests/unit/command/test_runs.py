@@ -142,15 +142,18 @@ def test_a_plan_without_a_terminal_changes_nothing(make_project: Make, tmp_path:
 
 
 def test_a_hidden_question_is_not_waited_for(make_project: Make) -> None:
-    project = make_project("    - {name: Ask, ansible.builtin.pause: {prompt: Type gpu3 to go on}, register: said, run_once: true}\n"
-                           "    - {name: Judge, ansible.builtin.assert: {that: said.user_input == 'gpu3', quiet: true}}\n")  # fmt: skip
+    project = make_project("""\
+    - {name: Ask, ansible.builtin.pause: {prompt: Type gpu3 to go on}, register: said, run_once: true}
+    - {name: Judge, ansible.builtin.assert: {that: said.user_input == 'gpu3', quiet: true}}
+""")
     code, out, _ = end(start(project, "apply"))
     assert code == 1
     assert "Judge" in out
 
 
 def test_host_keys_are_checked_as_the_project_says(make_project: Make) -> None:
-    tasks = "    - {name: Tell, ansible.builtin.debug: {msg: \"{{ lookup('config', 'HOST_KEY_CHECKING') }}\"}, run_once: true}\n"
+    told = "{{ lookup('config', 'HOST_KEY_CHECKING') }}"
+    tasks = f'    - {{name: Tell, ansible.builtin.debug: {{msg: "{told}"}}, run_once: true}}\n'
     code, out, _ = end(start(make_project(tasks), "apply"))
     assert code == 0
     assert "  True" in out.splitlines()

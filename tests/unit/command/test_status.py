@@ -1,0 +1,155 @@
+"""What status asks of a manager, over a real socket, and what it makes of the answer."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import socketserver
+import sys
+import threading
+import typing as t
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+from certificates import sign
+from rich.console import Console
+
+from swarmhub.connection import Target, first_answer
+from swarmhub.errors import Refused
+from swarmhub.status import PROGRAM, judge
+from swarmhub.status_view import render
+
+AT = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+
+
+def node(number: int, **changes: t.Any) -> dict[str, t.Any]:
+    cards = [{"NamedResourceSpec": {"Kind": "GPU", "Value": f"GPU-{number}{letter}"}} for letter in "ab"]
+    role = changes.get("role", "worker")
+    return {
+        "ID": f"n{number}",
+        "Description": {
+            "Hostname": f"host{number}",
+            "Resources": {"GenericResources": cards if role == "worker" else []},
+        },
+        "Status": {"State": changes.get("state", "ready"), "Addr": f"10.0.0.{number}"},
+        "Spec": {"Role": role, "Availability": changes.get("availability", "active"), "Labels": {}},
+        **({"ManagerStatus": {"Reachability": changes.get("reachability", "reachable")}} if role == "manager" else {}),
+    }
+
+
+def service(name: str, running: int, labels: dict[str, str]) -> dict[str, t.Any]:
+    status = {"DesiredTasks": 1, "RunningTasks": running}
+    environment = {"ContainerSpec": {"Env": ["JUPYTERHUB_API_TOKEN=not-to-be-seen"]}}
+    spec = {"Name": name, "Labels": labels, "TaskTemplate": environment}
+    return {"ID": f"s-{name}", "CreatedAt": "2026-01-01T00:00:00.123456789Z", "Spec": spec, "ServiceStatus": status}
+
+
+def task(of: str, on: str, state: str, card: str = "", error: str = "") -> dict[str, t.Any]:
+    cards = [{"NamedResourceSpec": {"Kind": "GPU", "Value": card}}] if card else []
+    status = {"State": state, "Timestamp": state, "Err": error}
+    return {"ServiceID": of, "NodeID": on, "DesiredState": state, "Status": status, "GenericResources": cards}
+
+
+STACK = {"com.docker.stack.namespace": "swarmhub"}
+ANSWERS: dict[str, t.Any] = {
+    "/info": {"Swarm": {"ControlAvailable": True}, "DockerRootDir": "/"},
+    "/nodes": [
+        node(1, role="manager"), node(2, role="manager"), node(3, role="manager", reachability="unreachable"),
+        node(4), node(5, availability="drain"), node(6, state="down"),
+    ],
+    "/services?status=true": [
+        service("swarmhub_hub", 0, STACK),
+        service("swarmhub_proxy", 1, STACK),
+        service("jupyter-alice", 1, {"swarmhub.user": "alice", "swarmhub.profile": "gpu"}),
+    ],
+    "/tasks": [
+        task("s-swarmhub_hub", "", "pending", error="no suitable node"),
+        task("s-jupyter-alice", "n4", "running", "GPU-4a"),
+        task("s-jupyter-alice", "n4", "shutdown", "GPU-4b"),
+    ],
+}  # fmt: skip
+
+
+class Engine(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        content = json.dumps(ANSWERS[self.path]).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *arguments: t.Any) -> None:
+        """Say nothing."""
+
+    def address_string(self) -> str:
+        return "local"
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> t.Iterator[str]:
+    """The program that asks an engine of ours."""
+    path = tmp_path / "docker.sock"
+    server = socketserver.ThreadingUnixStreamServer(str(path), Engine)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    text = PROGRAM.read_text().replace("/var/run/docker.sock", str(path))
+    yield text.replace("/etc/swarmhub/front.pem", str(tmp_path / "front.pem"))
+    server.shutdown()
+    server.server_close()
+
+
+def local(name: str, **changes: t.Any) -> Target:
+    options = {"local": True, "become": False, "password": "", "python": sys.executable, **changes}
+    return Target(name, name, (), **options)
+
+
+def seen(program: str) -> dict[str, t.Any]:
+    return t.cast("dict[str, t.Any]", json.loads(first_answer([local("mgr1")], program, 20)[1]))
+
+
+def test_an_engine_is_asked_and_judged(program: str) -> None:
+    answer = seen(program)
+    assert "not-to-be-seen" not in json.dumps(answer)
+    status = judge("mgr1", answer, AT)
+    assert status.quorum == {"managers": 3, "reachable": 2, "needed": 2}
+    assert status.cards == {"total": 6, "free": 1}, "a drained or dead node has none to give"
+    held = [card["held_by"] for each in status.nodes if each["hostname"] == "host4" for card in each["cards"]]
+    assert held == ["alice", ""], "an ended task holds nothing"
+    assert status.services[0] == {"name": "swarmhub_hub", "wanted": 1, "running": 0, "why": "no suitable node"}
+    assert status.services[1]["why"] == ""
+    assert [(each["user"], each["node"], each["state"]) for each in status.servers] == [("alice", "host4", "running")]
+    assert status.disks[0]["path"] == "/"
+    assert status.warnings[:2] == ["2 of 3 managers are reachable: none more may be lost", "host6 is down"]
+    assert "swarmhub_hub has 0 of 1 tasks: no suitable node" in status.warnings
+
+
+def test_the_certificate_leaves_without_its_key(program: str, tmp_path: Path) -> None:
+    signed = sign("hub.example")
+    (tmp_path / "front.pem").write_text(signed.pem + signed.key_pem)
+    answer = seen(program)
+    assert "PRIVATE KEY" not in json.dumps(answer)
+    status = judge("mgr1", answer, datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=20000))
+    assert status.certificate_days is not None
+    assert any("certificate has ended" in warning for warning in status.warnings)
+
+
+def test_the_tables_have_it_all(program: str) -> None:
+    console = Console(width=100, record=True, file=Path("/dev/null").open("w"))  # noqa: SIM115
+    console.print(render(judge("mgr1", seen(program), AT)))
+    text = re.sub(r" +", " ", console.export_text())
+    assert "asked mgr1 · 2 of 3 managers · 1 of 6 cards free" in text
+    assert "host4 worker ready 1 1 of 2 free (alice)" in text
+    assert "swarmhub_hub 0 of 1 no suitable node" in text
+
+
+def test_another_manager_answers_for_one_that_is_away(program: str) -> None:
+    away = local("away", python="/bin/false")
+    assert first_answer([away, local("mgr2")], program, 20)[0].name == "mgr2"
+    with pytest.raises(Refused, match="away: "):
+        first_answer([away], program, 20)
+
+
+def test_what_sudo_does_not_ask_for_is_no_part_of_the_program(program: str) -> None:
+    assert json.loads(first_answer([local("mgr1", password="secret words")], program, 20)[1])
+    assert "secret" not in repr(local("mgr1", password="secret"))
