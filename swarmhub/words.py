@@ -71,5 +71,9 @@ def ending(run: Run) -> list[str]:
         verb = "would change" if run.check else "changed"
         what = f"{len(run.changes)} {'thing' if len(run.changes) == 1 else 'things'} {verb} on {', '.join(changed)}"
         return [f"✓ {what if changed else 'nothing to change'} · {span(run.seconds)}"]
+    if run.outcome == "running":
+        return [
+            "still running" if run.state == "running" else "killed: what is half done, the same command goes on with"
+        ]
     words = half_done(run) if run.outcome == "interrupted" else failures(run)
     return [*words, f"{run.outcome} after {span(run.seconds)} · swarmhub runs report {run.id}"]

@@ -100,6 +100,13 @@ def test_an_interrupted_run_says_what_is_half_done(tmp_path: Path) -> None:
     assert "Changed by then: one (1), two (1)." in text
 
 
+def test_a_killed_run_is_told_from_one_that_goes_on(tmp_path: Path) -> None:
+    recorder = record.Recorder(tmp_path, command="apply", playbook="site.yml", inventory=Path("h"), check=False)
+    assert words.ending(record.load(tmp_path, "latest")) == ["still running"]
+    recorder.run.pid = 2**22 + 1  # more than any process has
+    assert words.ending(recorder.run)[0].startswith("killed")
+
+
 def test_the_plan_shows_hosts_cluster_and_what_waits() -> None:
     plan = Plan()
     for event in recorded("check"):
