@@ -93,7 +93,7 @@ class Recorder:
             playbook=playbook,
             inventory=str(inventory),
             check=check,
-            started=now.isoformat(timespec="seconds"),
+            started=now.isoformat(timespec="milliseconds"),
         )
         self._begun = self.ended = time.time()
         self._counts: dict[str, Counter[str]] = {}
