@@ -48,15 +48,18 @@ class Target:
         folder = Path.home() / ".ansible" / "cp"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # The first word about an option counts: the inventory's own.
-        ours = ["BatchMode=yes", f"ConnectTimeout={CONNECT_TIMEOUT}", "ControlMaster=auto", "ControlPersist=60s"]
-        ours.append(f"ControlPath={folder}/%C")
+        ours = ["BatchMode=yes", f"ConnectTimeout={CONNECT_TIMEOUT}", "ServerAliveInterval=15"]
+        ours += ["ControlMaster=auto", "ControlPersist=60s", f"ControlPath={folder}/%C"]
         return ["ssh", *self.options, *(part for option in ours for part in ("-o", option))]
+
+    def arguments(self, command: list[str]) -> list[str]:
+        """Return the arguments that run a command there."""
+        return command if self.local else [*self.ssh(), self.address, shlex.join(command)]
 
     def start(self, program: str) -> subprocess.Popen[str]:
         """Start a Python program as root there; its standard output and error are pipes."""
         sudo = ["sudo", *(["-S", "-p", ""] if self.password else ["-n"]), "--"] if self.become else []
-        command = [*sudo, self.python, "-c", START]
-        arguments = command if self.local else [*self.ssh(), self.address, shlex.join(command)]
+        arguments = self.arguments([*sudo, self.python, "-c", START])
         pipe = subprocess.PIPE
         started = subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=pipe, text=True, encoding="utf-8")
         if started.stdin is None:
@@ -99,7 +102,7 @@ def hosts(project: Project, group: str) -> list[Target]:
         for host in inventory.get_hosts(group):
             known = variables.get_vars(host=host)
             templar = Templar(loader, variables=known)
-            found.append(_target(host.name, {key: templar.template(known[key]) for key in CONNECTION if key in known}))
+            found.append(target(host.name, {key: templar.template(known[key]) for key in CONNECTION if key in known}))
     except AnsibleError as error:
         raise Refused(f"the inventory {project.inventory} cannot be read: {error}") from error
     return found
@@ -113,7 +116,8 @@ CONNECTION = (
 )  # fmt: skip
 
 
-def _target(name: str, variables: t.Mapping[str, t.Any]) -> Target:
+def target(name: str, variables: t.Mapping[str, t.Any]) -> Target:
+    """Return a host by its variables."""
     from ansible.module_utils.parsing.convert_bool import boolean
 
     user = variables.get("ansible_user") or ""

@@ -34,6 +34,9 @@ DEBUG = ("debug", "ansible.builtin.debug", "ansible.legacy.debug")
 #: What Ansible says of its own end when somebody interrupted it; we say it better.
 INTERRUPTED = "User interrupted execution"
 HIDDEN = "the reason is hidden (no_log)"
+#: How lines of our own callback begin (callback_plugins/swarmhub_guard.py).
+NOTE = "swarmhub: "
+LOCKED = "swarmhub, locked: "
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,14 +45,15 @@ class Event:
 
     Attributes:
         kind: ``play``, ``task``, ``start`` (of a task on a host), ``ok``, ``failed``, ``unreachable``, ``skipped``,
-            ``retry``, ``item`` (of a loop), or ``error`` (of Ansible itself).
+            ``retry``, ``item`` (of a loop), ``error`` (of Ansible itself), ``note`` (of ours), or ``locked`` (somebody
+            else's run is at work on the cluster).
         time: seconds since 1970, UTC.
         play, task, host: names; empty where there is none.
         seconds: that the task took on this host.
         changed: whether it changed something there.
         ignored: whether the play goes on in spite of a failure.
         message: why it failed.
-        said: lines of a debug task; never recorded.
+        said: lines of a debug task or a note; never recorded.
         diff: lines of a difference; never recorded.
     """
 
@@ -68,7 +72,7 @@ class Event:
     @property
     def bad(self) -> bool:
         """Whether the play ends here for the host."""
-        return self.kind in ("failed", "unreachable", "error") and not self.ignored
+        return self.kind in ("failed", "unreachable", "error", "locked") and not self.ignored
 
     def as_record(self) -> dict[str, t.Any]:
         """Return what may be kept, without what is empty."""
@@ -88,6 +92,8 @@ class Event:
 
 def read(runner_event: Mapping[str, t.Any]) -> Event | None:
     """Return an event of the runner as ours; None for those that say nothing to a person."""
+    if runner_event["event"] == "verbose":
+        return _ours(runner_event)
     kind = EVENTS.get(runner_event["event"])
     if kind is None or (kind == "error" and INTERRUPTED in runner_event.get("stdout", "")):
         return None
@@ -98,7 +104,7 @@ def read(runner_event: Mapping[str, t.Any]) -> Event | None:
     message = runner_event.get("stdout", "") if kind == "error" else _message(result) if failed else ""
     return Event(
         kind=kind,
-        time=datetime.datetime.fromisoformat(runner_event["created"]).timestamp(),
+        time=_time(runner_event),
         play=data.get("play", ""),
         task="" if kind == "play" else data.get("task", ""),
         host=host,
@@ -109,6 +115,20 @@ def read(runner_event: Mapping[str, t.Any]) -> Event | None:
         said=tuple(_said(result)) if kind in ("ok", "item") and data.get("task_action") in DEBUG else (),
         diff=tuple(_diff(result)) if kind == "ok" and result.get("changed") else (),
     )
+
+
+def _ours(runner_event: Mapping[str, t.Any]) -> Event | None:
+    """What our own callback printed; of other lines between two events None."""
+    line = runner_event["stdout"]
+    if line.startswith(LOCKED):
+        return Event("locked", _time(runner_event), message=line.removeprefix(LOCKED))
+    if line.startswith(NOTE):
+        return Event("note", _time(runner_event), said=(line.removeprefix(NOTE),))
+    return None
+
+
+def _time(runner_event: Mapping[str, t.Any]) -> float:
+    return datetime.datetime.fromisoformat(runner_event["created"]).timestamp()
 
 
 def _message(result: Mapping[str, t.Any]) -> str:

@@ -42,7 +42,7 @@ class Run:
         check: whether it was a prediction.
         started: when, in UTC (ISO 8601).
         seconds: for how long.
-        outcome: ``running``, ``well``, ``failed`` or ``interrupted``.
+        outcome: ``running``, ``well``, ``failed``, ``interrupted``, or ``locked`` where somebody else was at work.
         plays: each with ``name``, ``started`` (seconds after the run) and ``seconds``.
         hosts: by name, how many tasks were ok, changed, skipped, failed, unreachable.
         changes: each with ``host``, ``play`` and ``task``.
@@ -72,8 +72,18 @@ class Run:
     @property
     def state(self) -> str:
         """The outcome; ``killed`` of a run that never came to one."""
-        gone = self.outcome == "running" and self.host == platform.node() and not Path(f"/proc/{self.pid}").exists()
+        gone = self.outcome == "running" and self.host == platform.node() and not _lives(self.pid)
         return "killed" if gone else self.outcome
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 class Recorder:

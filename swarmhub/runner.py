@@ -21,7 +21,7 @@ from swarmhub.project import Project
 RunnerEvent = Mapping[str, t.Any]
 
 CALLBACKS = Path(__file__).parent / "callback_plugins"
-CALLBACK = "swarmhub_stop"
+CALLBACK = "swarmhub_guard"
 POLL = 0.25  # seconds in which a second Ctrl-C is heard
 GRACE = 5.0  # seconds for Ansible to end itself, before it is killed
 #: A task must never wait for somebody who does not see its question: an empty answer confirms nothing.
@@ -76,6 +76,7 @@ def run_playbook(
     *,
     variables: Mapping[str, str],
     check: bool = False,
+    lock: Mapping[str, str] | None = None,
     become_password: str | None = None,
     on_interrupt: Callable[[], None] = lambda: None,
 ) -> tuple[int, bool]:
@@ -86,6 +87,7 @@ def run_playbook(
         handler: gets each of ansible-runner's events.
         variables: extra variables; they travel in a file, and so in no process's arguments.
         check: predict, with the differences, and change nothing.
+        lock: the cluster's, its name and who holds it; None for a run that needs none.
         become_password: for hosts whose inventory has none.
         on_interrupt: called at the first Ctrl-C.
     """
@@ -114,7 +116,7 @@ def run_playbook(
             inventory=str(project.inventory),
             cmdline=" ".join(arguments) or None,
             quiet=True,
-            envvars=_environment(project, stop),
+            envvars=_environment(project, stop, lock),
             passwords={UNSEEN_QUESTION: ""}
             | ({ASKED_FOR_PASSWORD: become_password} if become_password is not None else {}),
         )
@@ -136,7 +138,7 @@ def _write(path: Path, content: Mapping[str, t.Any]) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def _environment(project: Project, stop: Path) -> dict[str, str]:
+def _environment(project: Project, stop: Path, lock: Mapping[str, str] | None) -> dict[str, str]:
     """What Ansible gets besides our own environment."""
     own = os.environ
     beside = [str(Path(sys.executable).parent), own.get("PATH", "")]
@@ -149,4 +151,6 @@ def _environment(project: Project, stop: Path) -> dict[str, str]:
         "PATH": ":".join(filter(None, beside)),
         "ANSIBLE_NOCOLOR": "1",  # some of what it says goes into messages
         "SWARMHUB_STOP": str(stop),
+        "SWARMHUB_PID": str(os.getpid()),
+        **({"SWARMHUB_LOCK": json.dumps(lock)} if lock else {}),
     }

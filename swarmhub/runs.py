@@ -16,7 +16,7 @@ from swarmhub.progress import Progress
 from swarmhub.project import Project
 from swarmhub.runner import RunnerEvent, run_playbook
 
-CODES = {"well": Code.WELL, "failed": Code.FAILED, "interrupted": Code.INTERRUPTED}
+CODES = {"well": Code.WELL, "failed": Code.FAILED, "locked": Code.LOCKED, "interrupted": Code.INTERRUPTED}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,10 +99,12 @@ def _perform(wish: Wish, listen: Callable[[Event], None] = lambda _: None) -> re
             handle,
             variables=wish.variables,
             check=wish.check,
+            lock=None if wish.check else {"name": lock.NAME, "holder": lock.holder(wish.command)},
             become_password=wish.become_password,
             on_interrupt=view.interrupted,
         )
-        outcome = "well" if code == 0 else "interrupted" if interrupted else "failed"
+        locked = any(each["kind"] == "locked" for each in recorder.run.failures)
+        outcome = "locked" if locked else "well" if code == 0 else "interrupted" if interrupted else "failed"
     finally:
         run = recorder.end(outcome)
         progress.end(recorder.ended)

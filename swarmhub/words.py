@@ -75,5 +75,8 @@ def ending(run: Run) -> list[str]:
         return [
             "still running" if run.state == "running" else "killed: what is half done, the same command goes on with"
         ]
-    words = half_done(run) if run.outcome == "interrupted" else failures(run)
+    if run.outcome == "locked":
+        words = [f"✗ {run.failures[-1]['message']}", *(half_done(run) if run.changes else [])]
+    else:
+        words = half_done(run) if run.outcome == "interrupted" else failures(run)
     return [*words, f"{run.outcome} after {span(run.seconds)} · swarmhub runs report {run.id}"]

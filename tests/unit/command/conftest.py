@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+import time
 import typing as t
+import zlib
 from pathlib import Path
 
 import pytest
@@ -13,7 +17,9 @@ from swarmhub import record
 from swarmhub.events import Event, read
 from swarmhub.project import Project
 
+ROOT = Path(__file__).resolve().parents[3]
 EVENTS = Path(__file__).parent / "events"
+Make = t.Callable[..., Project]
 
 
 def recorded(name: str) -> list[Event]:
@@ -36,16 +42,17 @@ def keep(folder: Path, name: str, outcome: str, playbook: str = "site.yml") -> r
 
 
 @pytest.fixture
-def make_project(tmp_path: Path) -> t.Callable[[str], Project]:
-    """Make a project whose site.yml has these tasks, for two hosts that are this machine."""
+def make_project(tmp_path: Path) -> Make:
+    """Make a project whose site.yml has these tasks, for two hosts that are this machine; the first is a manager."""
 
-    def make(tasks: str) -> Project:
-        root = tmp_path / "project"
+    def make(tasks: str, folder: str = "project") -> Project:
+        root = tmp_path / folder
         (root / "inventory" / "secrets").mkdir(parents=True)
         (root / "ansible.cfg").write_text("[defaults]\ninventory = inventory/hosts.yml\nhost_key_checking = true\n")
         hosts = f"""\
 all:
   hosts: {{one: , two: }}
+  children: {{managers: {{hosts: {{one: }}}}}}
   vars: {{ansible_connection: local, ansible_python_interpreter: {sys.executable}}}
 """
         (root / "inventory" / "hosts.yml").write_text(hosts)
@@ -53,3 +60,39 @@ all:
         return Project(root, root / "inventory" / "hosts.yml")
 
     return make
+
+
+def lock_name(folder: Path) -> str:
+    """The name of a lock that the clusters of no other test have, or another checkout's tests at the same time."""
+    return f"swarmhub-test-{zlib.crc32(str(folder).encode())}"
+
+
+def start(project: Project, *arguments: str) -> subprocess.Popen[str]:
+    """Start a command in the project's folder."""
+    name = lock_name(project.root.parent)
+    program = f"from swarmhub import lock; lock.NAME = {name!r}; from swarmhub.cli import app; app()"
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {program}", *arguments]
+    pipe = subprocess.PIPE
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    return subprocess.Popen(
+        command, cwd=project.root, env=environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
+    )
+
+
+def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Return its exit code and what it printed."""
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def wait_for(project: Project, task: str) -> None:
+    """Wait until a run has begun this task on a host."""
+    deadline = time.monotonic() + 30
+    while not any('"start", "time"' in line and task in line for line in lines(project)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def lines(project: Project) -> list[str]:
+    """The events of all runs, as they are kept."""
+    return [line for path in project.runs.glob("*/events.jsonl") for line in path.read_text().splitlines()]

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from command.conftest import ROOT
 from swarmhub.errors import Refused
 from swarmhub.hosts_file import add_host
 from swarmhub.init import Answers, hosts, write
 
-EXAMPLE = Path(__file__).resolve().parents[3] / "inventory" / "example"
+EXAMPLE = ROOT / "inventory" / "example"
 SMALL = Answers("ops", [("mgr1", "10.9.0.11")], [("cpu1", "10.9.0.21")], [("gpu1", "10.9.1.31"), ("gpu2", "10.9.1.32")])
 
 
