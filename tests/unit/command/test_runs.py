@@ -2,50 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-import typing as t
 from pathlib import Path
 
+from command.conftest import Make, end, lines, start, wait_for
+from swarmhub import runner
 from swarmhub.project import Project
 
-Make = t.Callable[[str], Project]
 SECRET = "correct-horse-battery"
 SLEEPING = """\
     - {name: Change something, ansible.builtin.command: echo, changed_when: true}
-    - {name: Sleep, ansible.builtin.command: sleep 4, changed_when: false}
+    - {name: Sleep, ansible.builtin.command: sleep 2, changed_when: false}
     - {name: Never reached, ansible.builtin.command: echo, changed_when: true}
 """
-
-
-def start(project: Project, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", "from swarmhub.cli import app; app()", *arguments]
-    pipe = subprocess.PIPE
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    return subprocess.Popen(
-        command, cwd=project.root, env=environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
-    )
-
-
-def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=60)
-    return process.returncode, out, err
-
-
-def wait_for(project: Project, task: str) -> None:
-    """Wait until a run has begun this task on a host."""
-    deadline = time.monotonic() + 30
-    while not any('"start", "time"' in line and task in line for line in _lines(project)):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def _lines(project: Project) -> list[str]:
-    return [line for path in project.runs.glob("*/events.jsonl") for line in path.read_text().splitlines()]
 
 
 def left(project: Project) -> list[Path]:
@@ -60,9 +35,9 @@ def test_a_run_is_kept_without_its_secrets(make_project: Make) -> None:
     (project.inventory_folder / "secrets" / "db_password").write_text(SECRET)
     code, out, err = end(start(project, "apply", "-e", f"password={SECRET}", "--json"))
     assert code == 1
-    lines = [json.loads(line) for line in out.splitlines()]
-    assert lines[-1]["outcome"] == "failed"
-    assert lines[-1]["failures"][0]["message"] == "refused: •••"
+    last = json.loads(out.splitlines()[-1])
+    assert last["outcome"] == "failed"
+    assert last["failures"][0]["message"] == "refused: •••"
     kept = [path for path in (project.root / ".swarmhub").rglob("*") if path.is_file()]
     assert {path.name for path in kept} == {"run.json", "events.jsonl"}
     assert not any(SECRET in path.read_text() for path in kept)
@@ -82,13 +57,13 @@ def test_ctrl_c_lets_running_tasks_end_and_another_run_is_refused_meanwhile(make
     assert code == 4
     assert "Changed by then: " in out
     assert "Cut short" not in out
-    assert not any("Never reached" in line and '"host"' in line for line in _lines(project))
-    assert sum('"ok"' in line and '"Sleep"' in line for line in _lines(project)) == 2
+    assert not any("Never reached" in line and '"host"' in line for line in lines(project))
+    assert sum('"ok"' in line and '"Sleep"' in line for line in lines(project)) == 2
     assert left(project) == []
 
 
 def test_ctrl_c_twice_ends_at_once(make_project: Make) -> None:
-    project = make_project(SLEEPING.replace("sleep 4", "sleep 40"))
+    project = make_project(SLEEPING.replace("sleep 2", "sleep 40"))
     run = start(project, "apply")
     wait_for(project, "Sleep")
     run.send_signal(signal.SIGINT)
@@ -101,30 +76,52 @@ def test_ctrl_c_twice_ends_at_once(make_project: Make) -> None:
     assert "Cut short on one: Sleep." in out
 
 
-def test_a_killed_command_leaves_no_lock_and_no_artifacts_and_its_playbook_ends(make_project: Make) -> None:
-    project = make_project(SLEEPING)
+def test_the_playbook_of_a_killed_command_ends_with_it(make_project: Make) -> None:
+    project = make_project(SLEEPING.replace("sleep 2", "sleep 60"))
     run = start(project, "apply")
     wait_for(project, "Sleep")
+    assert any("ansible-playbook" in line for line in at_work(project))
     run.kill()
     run.communicate(timeout=60)
+    deadline = time.monotonic() + 5
+    while at_work(project):
+        assert time.monotonic() < deadline, at_work(project)
+        time.sleep(0.05)
     assert len(left(project)) == 1, "a killed command cannot clean up"
+    # The lock went with it, and the next run finds what was left.
+    (project.root / "site.yml").write_text((project.root / "site.yml").read_text().replace("sleep 60", "true"))
     code, out, err = end(start(project, "apply"))
     assert code == 0, out + err
     assert left(project) == []
     code, out, _ = end(start(project, "runs", "list", "--json"))
     assert [run["outcome"] for run in json.loads(out)] == ["well", "killed"]
-    # Had it gone on, its last task would have been recorded by nobody, but run: this machine has no such process.
-    assert not any(str(project.root) in line for line in _processes())
 
 
-def _processes() -> list[str]:
+def at_work(project: Project) -> list[str]:
+    """The processes that name the project; what a task runs on a host is not among them."""
+    return [line for line in processes() if str(project.root) in line]
+
+
+def processes() -> list[str]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
+        with contextlib.suppress(OSError):  # it has ended
             found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-        except OSError:
-            continue
     return found
+
+
+def test_a_playbook_whose_command_is_gone_begins_nothing(make_project: Make, tmp_path: Path) -> None:
+    """Where the kernel does not tell, or the command was killed before it could."""
+    project = make_project(f"    - {{name: Write, ansible.builtin.copy: {{content: '', dest: {tmp_path}/written}}}}\n")
+    ansible = [sys.executable, "-m", "ansible", "playbook", "site.yml"]
+    for pid, code in ((os.getpid(), 0), (1, 99)):
+        (tmp_path / "written").unlink(missing_ok=True)
+        own = {**runner._environment(project, tmp_path / "stop", None), "SWARMHUB_PID": str(pid)}
+        done = subprocess.run(
+            ansible, cwd=project.root, env={**os.environ, **own}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert (tmp_path / "written").exists() is (code == 0)
 
 
 def test_a_plan_without_a_terminal_changes_nothing(make_project: Make, tmp_path: Path) -> None:
