@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import typing as t
@@ -14,7 +15,11 @@ from swarmhub.cli_options import ProjectFolder
 from swarmhub.errors import Code, Refused
 from swarmhub.project import find
 
-app = typer.Typer(no_args_is_help=True, help="A whole cluster on this machine, to try things; needs root and Debian.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="A whole cluster on this machine, to try things; needs root and Debian.",
+)
 
 Layout = t.Annotated[str, typer.Option(help="default (four hosts), single, ha (three managers) or kernel.")]
 
@@ -62,5 +67,7 @@ def shell(
     target: Target | None = next((each for each in hosts(found, "all") if each.name == name), None)
     if target is None:
         raise Refused(f"the lab has no host {name}: it has {', '.join(each.name for each in hosts(found, 'all'))}")
-    arguments = [*target.ssh(), "-t", target.address, "sudo -i"]
+    # Where sudo asks, it is told once on this terminal, and asks no more; the password is the lab's own.
+    told = f"echo {shlex.quote(target.password)} | sudo -S -p '' -v; " if target.password else ""
+    arguments = [*target.ssh(), "-t", target.address, f"{told}exec sudo -i"]
     os.execvp(arguments[0], arguments)  # noqa: S606 - the shell takes our place

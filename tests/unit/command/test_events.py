@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from command.conftest import EVENTS, keep, recorded
-from swarmhub import record, words
+from swarmhub import cli_run, record, words
 from swarmhub.events import HIDDEN, read
 from swarmhub.masks import MASK, Masks
 from swarmhub.plan import Plan
@@ -77,6 +77,20 @@ def test_masks_know_the_secrets_of_the_inventory(tmp_path: Path) -> None:
     (tmp_path / "secrets" / "tls.crt").write_text("a public line\n")
     masks = Masks.of_inventory(tmp_path)
     assert masks("refused: abcdefgh12345, a public line") == f"refused: {MASK}, a public line"
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (["-e", f"password={PASSWORD}=x", "--yes"], "apply -e password=… --yes"),
+        ([f"-epassword={PASSWORD}"], "apply -epassword=…"),
+        (["--extra-vars", f"password={PASSWORD}"], "apply --extra-vars password=…"),
+        ([f"--extra-vars=password={PASSWORD}\nand more"], "apply --extra-vars=password=…"),
+    ],
+)
+def test_a_command_is_kept_without_values(words: list[str], kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["swarmhub", "apply", *words])
+    assert cli_run._command() == kept
 
 
 def test_a_failure_says_host_reason_and_next_step(run: record.Run) -> None:
