@@ -25,13 +25,14 @@ def _folder(project: Path | None) -> Path:
 
 def _table(rows: t.Iterable[t.Sequence[str]], header: t.Sequence[str]) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(*header, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    from swarmhub.tables import table
+
+    shown = table(*header)
     for row in rows:
-        table.add_row(*map(Text, row))
-    Console(highlight=False).print(table)
+        shown.add_row(*map(Text, row))
+    Console(highlight=False).print(shown)
 
 
 @app.command(name="list")

@@ -7,13 +7,13 @@ import typing as t
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from swarmhub.errors import Code, Refused
 from swarmhub.events import read
 from swarmhub.project import Project
 from swarmhub.runner import RunnerEvent, run_playbook
+from swarmhub.tables import table
 from swarmhub.words import reason
 
 Finding = dict[str, t.Any]
@@ -66,13 +66,11 @@ def show(findings: Sequence[Finding], as_json: bool, console: Console) -> None:
     if not ordered:
         console.print("[green]✓[/] nothing is wrong with the inventory and its hosts")
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("", "where", "what is wrong", "what to do"):
-        table.add_column(column, overflow="fold")
+    shown = table("", "where", "what is wrong", "what to do")
     for each in ordered:
         where = " · ".join(part for part in (each["host"], each["key"]) if part)
         place = Text(where + (f"\n{each['file']}" if each["file"] else ""))
-        table.add_row(
+        shown.add_row(
             Text(each["severity"], style=STYLES[each["severity"]]), place, Text(each["what"]), Text(each["cure"])
         )
-    console.print(table)
+    console.print(shown)

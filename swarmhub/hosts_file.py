@@ -14,12 +14,7 @@ from swarmhub.errors import Refused
 MEMBERS = ("managers", "cpu_workers", "gpu_workers")
 
 
-def load(path: Path) -> t.Any:
-    """Return a YAML file's content, with its comments.
-
-    Raises:
-        Refused: it cannot be read, or is not YAML.
-    """
+def _load(path: Path) -> t.Any:
     from ruamel.yaml.error import YAMLError
 
     try:
@@ -30,14 +25,8 @@ def load(path: Path) -> t.Any:
         raise Refused(f"{path} cannot be read: {error}") from error
 
 
-def save(path: Path, content: t.Any) -> None:
-    """Write it back, at once."""
-    text = io.StringIO()
-    _yaml().dump(content, text)
-    _replace(path, text.getvalue())
-
-
 def _replace(path: Path, text: str) -> None:
+    # Whoever reads it meanwhile sees the one or the other.
     half = path.with_name(f".{path.name}.new")
     half.write_text(text, encoding="utf-8")
     half.replace(path)
@@ -47,11 +36,12 @@ def add_host(path: Path, name: str, address: str, group: str) -> bool:
     """Write a host into a group; say whether that was needed.
 
     Raises:
-        Refused: the name has another address, or the address another name.
+        Refused: the file cannot be read, the name has another address, or the address another name.
     """
-    content = load(path)
+    content = _load(path)
     groups = content["all"].setdefault("children", CommentedMap())
-    for known, host, variables in _hosts(groups):
+    everywhere = list(_hosts({"all": content["all"], **groups}))
+    for known, host, variables in everywhere:
         there = (variables or {}).get("ansible_host")
         if host == name and there and there != address:
             raise Refused(
@@ -61,9 +51,7 @@ def add_host(path: Path, name: str, address: str, group: str) -> bool:
             raise Refused(f"{address} is {host} in {path} already: choose another address, or add {host}")
         if host == name and known != group and known in MEMBERS[1:] and group in MEMBERS[1:]:
             raise Refused(f"{name} is in {known} already, not in {group}: edit {path}")
-    known_elsewhere = any(
-        host == name and (variables or {}).get("ansible_host") for _, host, variables in _hosts(groups)
-    )
+    known_elsewhere = any(host == name and (variables or {}).get("ansible_host") for _, host, variables in everywhere)
     entry = groups.get(group) or CommentedMap()
     members = entry.get("hosts") or CommentedMap()
     if name in members:
@@ -72,10 +60,14 @@ def add_host(path: Path, name: str, address: str, group: str) -> bool:
         value = "" if known_elsewhere else f" {{ansible_host: {address}}}"
         _replace(path, _with_line(path.read_text(encoding="utf-8"), members, f"{name}:{value}"))
         return True
-    members[name] = None if known_elsewhere else one_line(ansible_host=address)
+    members[name] = None if known_elsewhere else CommentedMap(ansible_host=address)
+    if not known_elsewhere:
+        members[name].fa.set_flow_style()
     entry["hosts"] = members
     groups[group] = entry
-    save(path, content)
+    text = io.StringIO()
+    _yaml().dump(content, text)
+    _replace(path, text.getvalue())
     return True
 
 
@@ -91,13 +83,6 @@ def _with_line(text: str, members: CommentedMap, line: str) -> str:
     while end < len(lines) and len(lines[end]) - len(lines[end].lstrip()) > column:
         end += 1
     return "\n".join([*lines[:end], " " * column + line, *lines[end:]]) + "\n"
-
-
-def one_line(**values: t.Any) -> CommentedMap:
-    """Return a mapping that is written as ``{key: value}``."""
-    mapping = CommentedMap(values)
-    mapping.fa.set_flow_style()
-    return mapping
 
 
 def _hosts(groups: t.Mapping[str, t.Any]) -> t.Iterator[tuple[str, str, t.Any]]:

@@ -56,7 +56,6 @@ def _node(node: Json) -> Json:
         "leader": bool(manager.get("Leader")),
         "engine": (description.get("Engine") or {}).get("EngineVersion", ""),
         "resources": (description.get("Resources") or {}).get("GenericResources") or [],
-        "shared": [uuid for uuid in labels.get("gpu_shared", "").split(",") if uuid],
         "model": labels.get("gpu_model", ""),
     }
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from swarmhub.status import Status, now
+from swarmhub.tables import table
 from swarmhub.words import span
 
 
@@ -34,21 +35,14 @@ def render(status: Status) -> RenderableType:
     return Group(*parts)
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
 def _nodes(status: Status) -> Table:
-    table = _table("node", "role", "state", "engine", "notebooks", "cards")
+    shown = table("node", "role", "state", "engine", "notebooks", "cards")
     for node in status.nodes:
         well = node["state"] == "ready" and node["availability"] == "active"
         state = node["state"] if node["availability"] == "active" else f"{node['state']}, {node['availability']}"
         held = [card["held_by"] for card in node["cards"] if card["held_by"]]
         told = f"{len(node['cards']) - len(held)} of {len(node['cards'])} free" if node["cards"] else ""
-        table.add_row(
+        shown.add_row(
             Text(node["hostname"]),
             f"{node['role']}, leader" if node["leader"] else node["role"],
             Text(state, style="green" if well else "yellow" if node["state"] == "ready" else "red"),
@@ -56,22 +50,22 @@ def _nodes(status: Status) -> Table:
             str(node["notebooks"] or ""),
             Text(told + (f" ({', '.join(sorted(set(held)))})" if held else "")),
         )
-    return table
+    return shown
 
 
 def _services(status: Status) -> Table:
-    table = _table("service", "tasks", "why not")
+    shown = table("service", "tasks", "why not")
     for each in status.services:
         well = each["running"] >= each["wanted"]
         count = Text(f"{each['running']} of {each['wanted']}", style="green" if well else "red")
-        table.add_row(Text(each["name"]), count, Text(each["why"]))
-    return table
+        shown.add_row(Text(each["name"]), count, Text(each["why"]))
+    return shown
 
 
 def _servers(status: Status) -> Table:
-    table = _table("user", "profile", "node", "state", "for")
+    shown = table("user", "profile", "node", "state", "for")
     for each in sorted(status.servers, key=lambda each: str(each["user"])):
         name = f"{each['user']} ({each['server']})" if each["server"] else each["user"]
         since = datetime.datetime.fromisoformat(each["since"][:19] + "+00:00")
-        table.add_row(Text(name), each["profile"], each["node"], each["state"], span((now() - since).total_seconds()))
-    return table
+        shown.add_row(Text(name), each["profile"], each["node"], each["state"], span((now() - since).total_seconds()))
+    return shown

@@ -1,0 +1,13 @@
+"""A plain table, as all commands print it."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+
+def table(*columns: str) -> Table:
+    """Return one with these heads and no rows yet; what does not fit goes on in the next line."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
