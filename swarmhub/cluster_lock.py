@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from swarmhub.cluster_lock_program import HELD
+from swarmhub.cluster_lock_program import HELD, UNKNOWN
 from swarmhub.connection import Target
 from swarmhub.lock import refusal
 
@@ -71,7 +71,9 @@ class ClusterLock:
         with process:
             if process.stdin is None or process.stdout is None:
                 raise AssertionError("pipes were asked for")
-            answer = process.stdout.readline().strip()
+            # A login may print lines of its own before.
+            lines = (line.strip() for line in process.stdout)
+            answer = next((line for line in lines if line in (HELD, UNKNOWN) or line.startswith("{")), "")
             if answer not in (HELD, ""):
                 self.refusal = refusal(manager.name, answer)
             if answer == HELD:

@@ -14,6 +14,7 @@ import sys
 import time
 
 HELD = "held"
+UNKNOWN = "?"  # somebody holds it who does not answer
 #: Seconds in which one that has just ended gives it back.
 PATIENCE = 1.0
 #: Seconds without a word until the other side is taken for dead: its machine has lost its power, or its network.
@@ -59,7 +60,7 @@ def _hold(lock: socket.socket, holder: str) -> None:
 
 def _main(name: str, holder: str) -> None:
     lock = _bound(name)
-    print(HELD if lock else _other(name), flush=True)
+    print(HELD if lock else _other(name) or UNKNOWN, flush=True)
     if lock:
         _hold(lock, holder)
 

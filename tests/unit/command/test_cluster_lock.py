@@ -75,6 +75,15 @@ def test_who_comes_second_is_told_the_holder_until_that_has_ended(name: str) -> 
     assert third.returncode == 0, "the end of its input is its end"
 
 
+def test_one_that_stands_still_keeps_it(name: str, manager: Manager) -> None:
+    with other(f"{name}-a", holder("apply")) as (first, _):
+        first.send_signal(signal.SIGSTOP)
+        lock = ClusterLock([manager("a")], name, holder("upgrade"))
+        assert not lock.taken()
+        assert lock.refusal
+        first.send_signal(signal.SIGCONT)
+
+
 def test_one_that_is_about_to_end_is_waited_for(name: str) -> None:
     with other(name, "one") as (first, _):
         subprocess.Popen(["sh", "-c", f"sleep 0.3; kill {first.pid}"])
