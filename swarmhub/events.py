@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import typing as t
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 #: What becomes of a task on a host, by the runner's name of the event.
 HOST_EVENTS = {
@@ -115,6 +116,15 @@ def read(runner_event: Mapping[str, t.Any]) -> Event | None:
         said=tuple(_said(result)) if kind in ("ok", "item") and data.get("task_action") in DEBUG else (),
         diff=tuple(_diff(result)) if kind == "ok" and result.get("changed") else (),
     )
+
+
+def last_words(lines: Sequence[str]) -> str:
+    """Return why Ansible ended before it told of any task, from what it printed: its error, and where that lies.
+
+    The source that it shows below, after an empty line, is left out: it may hold a secret.
+    """
+    begin = next((at for at, line in enumerate(lines) if line.startswith("[ERROR]")), max(len(lines) - 3, 0))
+    return "\n".join(itertools.takewhile(str.strip, lines[begin:])).removeprefix("[ERROR]: ")
 
 
 def _ours(runner_event: Mapping[str, t.Any]) -> Event | None:

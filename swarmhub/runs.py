@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 import typing as t
 from collections.abc import Callable, Mapping
 
 from swarmhub import lock, record
 from swarmhub.errors import Code, Refused
-from swarmhub.events import Event, read
+from swarmhub.events import Event, last_words, read
 from swarmhub.live import view_for
 from swarmhub.masks import Masks
 from swarmhub.plan import Plan, confirm
@@ -81,9 +82,15 @@ def _perform(wish: Wish, listen: Callable[[Event], None] = lambda _: None) -> re
         project.runs, command=wish.command, playbook=playbook, inventory=project.inventory, check=wish.check
     )
 
+    printed: list[str] = []
+
     def handle(runner_event: RunnerEvent) -> None:
-        if (event := read(runner_event)) is None:
-            return
+        if event := read(runner_event):
+            tell(event)
+        elif runner_event["event"] == "verbose":
+            printed.append(runner_event["stdout"])
+
+    def tell(event: Event) -> None:
         event = _masked(event, masks)
         recorder.add(event)
         progress.add(event)
@@ -103,6 +110,8 @@ def _perform(wish: Wish, listen: Callable[[Event], None] = lambda _: None) -> re
             become_password=wish.become_password,
             on_interrupt=view.interrupted,
         )
+        if code != 0 and not interrupted and not recorder.run.failures:
+            tell(Event("error", time.time(), message=last_words(printed)))
         locked = any(each["kind"] == "locked" for each in recorder.run.failures)
         outcome = "locked" if locked else "well" if code == 0 else "interrupted" if interrupted else "failed"
     finally:

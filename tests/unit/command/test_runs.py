@@ -45,6 +45,16 @@ def test_a_run_is_kept_without_its_secrets(make_project: Make) -> None:
     assert left(project) == []
 
 
+def test_a_play_that_ansible_cannot_read_is_told(make_project: Make) -> None:
+    project = make_project(f"    - {{name: Use it, ansible.builtin.command: true}}  # {SECRET}\n")
+    code, out, err = end(start(project, "apply"))
+    assert (code, err) == (1, "")
+    assert "✗ Ansible\n  unexpected parameter type in action: <class 'bool'>\n  Origin: " in out
+    assert f"{project.root}/site.yml:5:7" in out
+    kept = [path.read_text() for path in (project.root / ".swarmhub").rglob("*") if path.is_file()]
+    assert not any(SECRET in text for text in [*kept, out])
+
+
 def test_ctrl_c_lets_running_tasks_end_and_another_run_is_refused_meanwhile(make_project: Make) -> None:
     project = make_project(SLEEPING)
     first = start(project, "apply")
@@ -89,7 +99,7 @@ def test_the_playbook_of_a_killed_command_ends_with_it(make_project: Make) -> No
         time.sleep(0.05)
     assert len(left(project)) == 1, "a killed command cannot clean up"
     # The lock went with it, and the next run finds what was left.
-    (project.root / "site.yml").write_text((project.root / "site.yml").read_text().replace("sleep 60", "true"))
+    (project.root / "site.yml").write_text((project.root / "site.yml").read_text().replace("sleep 60", "sleep 0"))
     code, out, err = end(start(project, "apply"))
     assert code == 0, out + err
     assert left(project) == []
