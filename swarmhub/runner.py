@@ -141,14 +141,18 @@ def _write(path: Path, content: Mapping[str, t.Any]) -> None:
 def _environment(project: Project, stop: Path, lock: Mapping[str, str] | None) -> dict[str, str]:
     """What Ansible gets besides our own environment."""
     own = os.environ
-    beside = [str(Path(sys.executable).parent), own.get("PATH", "")]
+
+    def also(variable: str, setting: str, ours: str, between: str) -> str:
+        """What a person has set, and ours."""
+        return between.join(filter(None, [own.get(variable) or project.setting(setting, ""), ours]))
+
     return {
         "ANSIBLE_CONFIG": str(project.root / "ansible.cfg"),
         # The runner would switch it off.
         "ANSIBLE_HOST_KEY_CHECKING": own.get("ANSIBLE_HOST_KEY_CHECKING", project.setting("host_key_checking", "true")),
-        "ANSIBLE_CALLBACK_PLUGINS": ":".join(filter(None, [own.get("ANSIBLE_CALLBACK_PLUGINS"), str(CALLBACKS)])),
-        "ANSIBLE_CALLBACKS_ENABLED": ",".join(filter(None, [own.get("ANSIBLE_CALLBACKS_ENABLED"), CALLBACK])),
-        "PATH": ":".join(filter(None, beside)),
+        "ANSIBLE_CALLBACK_PLUGINS": also("ANSIBLE_CALLBACK_PLUGINS", "callback_plugins", str(CALLBACKS), ":"),
+        "ANSIBLE_CALLBACKS_ENABLED": also("ANSIBLE_CALLBACKS_ENABLED", "callbacks_enabled", CALLBACK, ","),
+        "PATH": ":".join(filter(None, [str(Path(sys.executable).parent), own.get("PATH", "")])),
         "ANSIBLE_NOCOLOR": "1",  # some of what it says goes into messages
         "SWARMHUB_STOP": str(stop),
         "SWARMHUB_PID": str(os.getpid()),
