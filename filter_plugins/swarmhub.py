@@ -164,8 +164,11 @@ def host_findings(looked: Mapping[str, t.Any], groups: t.Any, hostvars: t.Any) -
 
 def silent_findings(hosts: Iterable[str]) -> list[dict[str, str]]:
     """Return a finding for each host that did not answer, as data."""
-    cure = "see that ssh to it works as the inventory says (ansible -m ping)"
-    return [dataclasses.asdict(findings.Finding("does not answer", cure, "ansible_host", host)) for host in hosts]
+    cure = "see that ssh to it works as the inventory says (ansible {} -m ping)"
+    return [
+        dataclasses.asdict(findings.Finding("does not answer", cure.format(host), "ansible_host", host))
+        for host in hosts
+    ]
 
 
 def absent(files: Iterable[Mapping[str, t.Any]]) -> list[File]:

@@ -48,17 +48,19 @@ def init(
     swarmhub init
     swarmhub init --user ops --managers 10.0.0.11 --gpu-workers gpu1=10.0.0.31,gpu2=10.0.0.32
     """
-    from swarmhub.init import Answers, hosts, write
+    from swarmhub.init import Answers, hosts, require_new, write
 
     found = find(project, inventory)
+    folder = found.inventory if found.inventory.suffix not in (".yml", ".yaml") else found.inventory.parent
+    require_new(folder)
     if not managers and not sys.stdin.isatty():
         raise Refused("there is no terminal to ask at: give --managers and --cpu-workers or --gpu-workers")
     if not managers:
-        typer.echo("Hosts are given as addresses, or as NAME=ADDRESS, separated by commas.")
-        managers = typer.prompt("Managers (1, 3 or 5)")
-        cpu_workers = cpu_workers or typer.prompt("Nodes without cards", default="")
-        gpu_workers = gpu_workers or typer.prompt("Nodes with NVIDIA cards", default="")
-        storage = storage or typer.prompt("Host for homes and database (empty: the first manager)", default="")
+        typer.echo("Hosts are given as addresses, or as NAME=ADDRESS, separated by commas; none is an empty line.")
+        managers = _ask_hosts("Managers (1, 3 or 5)", 1)
+        cpu_workers = cpu_workers or _ask_hosts("Nodes without cards")
+        gpu_workers = gpu_workers or _ask_hosts("Nodes with NVIDIA cards", 0 if cpu_workers else 1)
+        storage = storage or _ask_hosts("Host for homes and database, if not the first manager")
         user = user or typer.prompt("Account on them that may become root", default=getpass.getuser())
     answers = Answers(
         user=user or getpass.getuser(),
@@ -68,10 +70,25 @@ def init(
         storage=hosts(storage, "store"),
         cidrs=[each.strip() for each in cidrs.split(",") if each.strip()],
     )
-    folder = found.inventory if found.inventory.suffix not in (".yml", ".yaml") else found.inventory.parent
     for path in write(found.root / "inventory" / "example", folder, answers):
         typer.echo(f"wrote {path}")
     typer.echo("Look through them, then: swarmhub check")
+
+
+def _ask_hosts(question: str, least: int = 0) -> str:
+    """Ask until all hosts of the answer can be read; return it as it was given."""
+    from swarmhub.init import hosts
+
+    def read(text: str) -> str:
+        try:
+            found = hosts(text, "host")
+        except Refused as refused:
+            raise typer.BadParameter(str(refused)) from refused
+        if len(found) < least:
+            raise typer.BadParameter("at least one is needed")
+        return text
+
+    return t.cast("str", typer.prompt(question, default="", show_default=False, value_proc=read))
 
 
 def check(

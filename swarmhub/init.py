@@ -54,14 +54,18 @@ def hosts(text: str, prefix: str) -> list[Host]:
     return found
 
 
-def write(example: Path, target: Path, answers: Answers) -> list[Path]:
-    """Write the inventory into ``target``; return the files.
-
-    Raises:
-        Refused: there is one already.
-    """
+def require_new(target: Path) -> None:
+    """Raise Refused where ``target`` holds an inventory already."""
     if (target / "hosts.yml").exists():
         raise Refused(f"{target / 'hosts.yml'} is there already: edit it, or give another --inventory")
+
+
+def write(example: Path, target: Path, answers: Answers) -> list[Path]:
+    """Write the inventory into ``target``, where there is none; return the files.
+
+    Raises:
+        Refused: the answers make no cluster.
+    """
     groups = _groups(answers)
     shutil.copytree(example, target, dirs_exist_ok=True)
     hosts_file, variables_file = target / "hosts.yml", target / "group_vars" / "all.yml"

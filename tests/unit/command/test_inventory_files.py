@@ -10,7 +10,7 @@ import yaml
 from command.conftest import ROOT
 from swarmhub.errors import Refused
 from swarmhub.hosts_file import add_host
-from swarmhub.init import Answers, hosts, write
+from swarmhub.init import Answers, hosts, require_new, write
 
 EXAMPLE = ROOT / "inventory" / "example"
 SMALL = Answers("ops", [("mgr1", "10.9.0.11")], [("cpu1", "10.9.0.21")], [("gpu1", "10.9.1.31"), ("gpu2", "10.9.1.32")])
@@ -52,7 +52,7 @@ def test_init_leaves_profiles_out_that_no_node_meets(tmp_path: Path) -> None:
 def test_init_overwrites_nothing(inventory: Path) -> None:
     before = inventory.read_text()
     with pytest.raises(Refused, match="there already"):
-        write(EXAMPLE, inventory.parent, SMALL)
+        require_new(inventory.parent)
     assert inventory.read_text() == before
 
 
