@@ -51,14 +51,14 @@ def states(hosts: Iterable[str], hostvars: Mapping[str, t.Any]) -> dict[str, t.A
 
 
 def silent(hosts: Iterable[str], hostvars: Mapping[str, t.Any]) -> list[str]:
-    """Return the hosts that did not answer the look."""
+    """Return the hosts that did not answer the look, or let nobody become root."""
     return [host for host in hosts if not _answered(hostvars[host])]
 
 
 def _answered(variables: Mapping[str, t.Any]) -> bool:
     """By this run's own look: a cache of facts, where somebody has one, remembers what earlier ones found."""
     found = variables.get("node_found") or {"unreachable": True}
-    return not found.get("unreachable")
+    return not found.get("unreachable") and not found.get("failed")
 
 
 def hosts_where(hosts: Iterable[str], hostvars: Mapping[str, t.Any], fact: str) -> list[str]:
@@ -162,12 +162,13 @@ def host_findings(looked: Mapping[str, t.Any], groups: t.Any, hostvars: t.Any) -
     return [dataclasses.asdict(each) for each in looks.check_hosts(looked, groups, hostvars, settings)]
 
 
-def silent_findings(hosts: Iterable[str]) -> list[dict[str, str]]:
-    """Return a finding for each host that did not answer, as data."""
-    cure = "see that ssh to it works as the inventory says (ansible {} -m ping)"
+def silent_findings(hosts: Iterable[str], hostvars: Mapping[str, t.Any]) -> list[dict[str, str]]:
+    """Return a finding for each host that did not answer, with what Ansible said, as data."""
+    cure = "see that ssh and sudo work there as the inventory says (ansible {} -b -m ping)"
+    said = {host: hostvars[host]["node_found"]["msg"].removeprefix("Task failed: ").strip() for host in hosts}
     return [
-        dataclasses.asdict(findings.Finding("does not answer", cure.format(host), "ansible_host", host))
-        for host in hosts
+        dataclasses.asdict(findings.Finding(f"gives no answer: {text}", cure.format(host), "ansible_host", host))
+        for host, text in said.items()
     ]
 
 

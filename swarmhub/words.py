@@ -8,7 +8,7 @@ from swarmhub.record import Run
 
 REASON_LENGTH = 600  # characters of a reason on the terminal; the record has it whole
 UNREACHABLE = (
-    "see that `ssh` to it works as the inventory says (ansible -m ping {host}), then run the same command again"
+    "see that `ssh` to it works as the inventory says (ansible {host} -m ping), then run the same command again"
 )
 AGAIN = "mend what it says and run the same command again: what is done stays done"
 

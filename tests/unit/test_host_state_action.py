@@ -55,19 +55,21 @@ def test_who_does_not_answer_is_not_known_by_what_an_earlier_run_remembered(tmp_
     """A cache of facts gives back what was found before; here the inventory does."""
     gone = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
     here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    hosts = {"here": here, "gone": {**gone, "node_state": {"hostname": "as it was"}}}
+    broken = {**here, "ansible_python_interpreter": f"/{NOTHING}"}
+    before = {"node_state": {"hostname": "as it was"}}
+    hosts = {"here": here, "gone": {**gone, **before}, "broken": {**broken, **before}}
     (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts}}))
     told = (
         "{{ [groups['all'] | swarmhub_states(hostvars) | list, groups['all'] | swarmhub_silent(hostvars)] | to_json }}"
     )
     tasks = [
-        {"host_state": {}, "register": "node_found", "ignore_unreachable": True},
+        {"host_state": {}, "register": "node_found", "ignore_unreachable": True, "ignore_errors": True},
         {"ansible.builtin.copy": {"dest": f"{tmp_path}/told", "mode": "0600", "content": told}, "run_once": True},
     ]
     (tmp_path / "play.yml").write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
     done = run_play(tmp_path / "hosts.json", tmp_path / "play.yml")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads((tmp_path / "told").read_text()) == [["here"], ["gone"]]
+    assert json.loads((tmp_path / "told").read_text()) == [["here"], ["gone", "broken"]]
 
 
 def test_its_documentation_knows_the_same_arguments() -> None:
