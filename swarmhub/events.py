@@ -75,6 +75,11 @@ class Event:
         """Whether the play ends here for the host."""
         return self.kind in ("failed", "unreachable", "error", "locked") and not self.ignored
 
+    @property
+    def place(self) -> str:
+        """Host and task, as far as it has them."""
+        return " · ".join(filter(None, [self.host, self.task])) or "Ansible"
+
     def as_record(self) -> dict[str, t.Any]:
         """Return what may be kept, without what is empty."""
         kept = {
@@ -102,7 +107,13 @@ def read(runner_event: Mapping[str, t.Any]) -> Event | None:
     result = data.get("res") or {}
     host = data.get("host", "") if kind not in ("play", "task") else ""
     failed = kind in ("failed", "unreachable") or (kind == "item" and bool(result.get("failed")))
-    message = runner_event.get("stdout", "") if kind == "error" else _message(result) if failed else ""
+    message = (
+        last_words(runner_event.get("stdout", "").splitlines())
+        if kind == "error"
+        else _message(result)
+        if failed
+        else ""
+    )
     return Event(
         kind=kind,
         time=_time(runner_event),
@@ -119,7 +130,7 @@ def read(runner_event: Mapping[str, t.Any]) -> Event | None:
 
 
 def last_words(lines: Sequence[str]) -> str:
-    """Return why Ansible ended before it told of any task, from what it printed: its error, and where that lies.
+    """Return why Ansible ended without a task that failed, from what it printed: its error, and where that lies.
 
     The source that it shows below, after an empty line, is left out: it may hold a secret.
     """
@@ -142,7 +153,11 @@ def _time(runner_event: Mapping[str, t.Any]) -> float:
 
 
 def _message(result: Mapping[str, t.Any]) -> str:
-    return HIDDEN if "censored" in result else str(result.get("msg") or "no reason was given").strip()
+    return (
+        HIDDEN
+        if "censored" in result
+        else str(result.get("msg") or "no reason was given").removeprefix("Task failed: ").strip()
+    )
 
 
 def _said(result: Mapping[str, t.Any]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import typing as t
 from pathlib import Path
 
@@ -11,7 +12,17 @@ from ruamel.yaml.comments import CommentedMap
 
 from swarmhub.errors import Refused
 
+#: What a host may be called: it stands in file names, labels and commands.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 MEMBERS = ("managers", "cpu_workers", "gpu_workers")
+
+
+def require_name(name: str) -> None:
+    """Raise Refused for a name that a host cannot have."""
+    if not NAME.fullmatch(name):
+        raise Refused(
+            f"{name!r} is no name for a host: write letters, digits and - . _, beginning with a letter or digit"
+        )
 
 
 def _load(path: Path) -> t.Any:
@@ -36,8 +47,9 @@ def add_host(path: Path, name: str, address: str, group: str) -> bool:
     """Write a host into a group; say whether that was needed.
 
     Raises:
-        Refused: the file cannot be read, the name has another address, or the address another name.
+        Refused: the file cannot be read, the name is none or has another address, or the address another name.
     """
+    require_name(name)
     content = _load(path)
     groups = content["all"].setdefault("children", CommentedMap())
     everywhere = list(_hosts({"all": content["all"], **groups}))

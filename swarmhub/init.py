@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from swarmhub.errors import Refused
+from swarmhub.hosts_file import require_name
 
 Host = tuple[str, str]
 #: A group of inventory/example/hosts.yml: the comments before it, its name, its hosts.
@@ -39,7 +40,7 @@ def hosts(text: str, prefix: str) -> list[Host]:
     """Return the hosts of ``name=address`` or plain addresses, comma separated; the latter are named by ``prefix``.
 
     Raises:
-        Refused: one is no address.
+        Refused: one is no address, or its name none.
     """
     found = []
     for number, each in enumerate((part.strip() for part in text.split(",") if part.strip()), start=1):
@@ -50,6 +51,8 @@ def hosts(text: str, prefix: str) -> list[Host]:
             raise Refused(
                 f"{address} is not an address: write 192.0.2.11, or NAME=192.0.2.11, separated by commas"
             ) from error
+        if equals:
+            require_name(name)
         found.append((name if equals else f"{prefix}{number}", address))
     return found
 

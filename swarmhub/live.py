@@ -76,9 +76,9 @@ class PlainView:
         if event.kind == "play":
             self._print(f"== {event.play}")
         elif event.bad:
-            self._print(f"{event.kind}: {event.host} · {event.task}: {reason(event.message)}")
+            self._print(f"{event.kind}: {event.place}: {reason(event.message)}")
         elif event.changed and event.kind == "ok":
-            self._print(f"changed: {event.host} · {event.task} ({span(event.seconds)})")
+            self._print(f"changed: {event.place} ({span(event.seconds)})")
         for line in event.said:
             self._print(f"  {line}")
 
@@ -116,7 +116,7 @@ class LiveView:
         for line in event.said:
             self._console.print(Text(f"  {line}"))
         if event.bad:
-            self._console.print(Text(f"✗ {event.host or 'Ansible'} · {event.task}", style="red"))
+            self._console.print(Text(f"✗ {event.place}", style="red"))
 
     def interrupted(self) -> None:
         """See View."""

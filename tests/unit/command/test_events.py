@@ -97,7 +97,7 @@ def test_a_failure_says_host_reason_and_next_step(run: record.Run) -> None:
     text = "\n".join(words.failures(run))
     assert "✗ two · Settle the cluster · Wait until the hub serves\n  the hub does not serve" in text
     assert text.count("✗ gone") == 1, "who does not answer is told once"
-    assert "ansible -m ping gone" in text
+    assert "ansible gone -m ping" in text
     assert words.AGAIN in text
     assert "{" not in text
 

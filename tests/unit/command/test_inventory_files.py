@@ -60,6 +60,8 @@ def test_init_reads_names_and_addresses() -> None:
     assert hosts("10.0.0.1, b=10.0.0.2", "gpu") == [("gpu1", "10.0.0.1"), ("b", "10.0.0.2")]
     with pytest.raises(Refused, match="no-address is not an address"):
         hosts("no-address", "gpu")
+    with pytest.raises(Refused, match="'a b' is no name for a host"):
+        hosts("a b=10.0.0.1", "gpu")
 
 
 def test_add_host_changes_one_line_once(inventory: Path) -> None:
