@@ -102,7 +102,7 @@ def content(wanted: Json) -> Commands:
     if name not in host.get_fact(Lines, command=f"docker {kind} ls --format '{{{{.Name}}}}'"):
         flags = shlex.join(f"--label={key}={value}" for key, value in wanted["labels"].items())
         place = host.get_temp_filename(name)
-        yield FileUploadCommand(StringIO(wanted["value"]), place, remote_temp_filename=place)
+        yield FileUploadCommand(StringIO(wanted["value"]), place)
         yield f"docker {kind} create {flags} {name} {place}; kept=$?; rm {place}; exit $kept"
 
 
@@ -147,7 +147,7 @@ def stack(stack: str, services: list[Json], compose: Json) -> Commands:
     ]
     if wrong or live.keys() - {each["Name"] for each in services}:
         place = host.get_temp_filename(stack)
-        yield FileUploadCommand(StringIO(json.dumps(compose)), place, remote_temp_filename=place)
+        yield FileUploadCommand(StringIO(json.dumps(compose)), place)
         yield f"docker stack deploy --prune --resolve-image=never --detach=true --compose-file {place} {stack}"
 
 
