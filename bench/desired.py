@@ -67,6 +67,9 @@ def of_cluster(wanted: Json) -> Json:
             stack_spec.FINGERPRINT_LABEL: stack_spec.fingerprint(words, login.digest(words["image"]))
         }
         spec["Labels"] |= compose["deploy"]["labels"]
+        for name, network in compose["networks"].items():
+            # docker adds the service's own name, but on a node's own bridge.
+            network["aliases"] = [key] if name == "bridge" else [a for a in network.get("aliases", []) if a != key]
         for each in compose["secrets"]:
             if isinstance(each, dict):
                 each["mode"] = int(each["mode"], 8)  # docker takes text for a decimal number
