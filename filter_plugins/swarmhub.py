@@ -165,11 +165,15 @@ def host_findings(looked: Mapping[str, t.Any], groups: t.Any, hostvars: t.Any) -
 def silent_findings(hosts: Iterable[str], hostvars: Mapping[str, t.Any]) -> list[dict[str, str]]:
     """Return a finding for each host that did not answer, with what Ansible said, as data."""
     cure = "see that ssh and sudo work there as the inventory says (ansible {} -b -m ping)"
-    said = {host: hostvars[host]["node_found"]["msg"].removeprefix("Task failed: ").strip() for host in hosts}
+    said = {host: _said(hostvars[host].get("node_found") or {}) for host in hosts}
     return [
         dataclasses.asdict(findings.Finding(f"gives no answer: {text}", cure.format(host), "ansible_host", host))
         for host, text in said.items()
     ]
+
+
+def _said(found: Mapping[str, t.Any]) -> str:
+    return str(found.get("msg", "nobody has asked it")).removeprefix("Task failed: ").strip()
 
 
 def absent(files: Iterable[Mapping[str, t.Any]]) -> list[File]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import typing as t
 
 import typer
 
 from swarmhub import cli_lab, cli_look, cli_plays, cli_runs
-from swarmhub.errors import Refused
+from swarmhub.errors import Code, Refused
+
+CTRL_C = 128 + signal.SIGINT
 
 
 class App(typer.Typer):
@@ -21,6 +24,9 @@ class App(typer.Typer):
         except Refused as refused:
             sys.stderr.write(f"swarmhub: {refused}\n")
             sys.exit(refused.code)
+        except SystemExit as ended:
+            # Typer's own after Ctrl-C at a question.
+            sys.exit(Code.INTERRUPTED if ended.code == CTRL_C else ended.code)
 
 
 app = App(

@@ -51,8 +51,9 @@ def init(
     from swarmhub.init import Answers, hosts, require_new, write
 
     found = find(project, inventory)
-    folder = found.inventory if found.inventory.suffix not in (".yml", ".yaml") else found.inventory.parent
-    require_new(folder)
+    example = found.root / "inventory" / "example"
+    folder = found.inventory.parent if found.inventory.name == "hosts.yml" else found.inventory
+    require_new(example, folder)
     if not managers and not sys.stdin.isatty():
         raise Refused("there is no terminal to ask at: give --managers and --cpu-workers or --gpu-workers")
     if not managers:
@@ -70,7 +71,7 @@ def init(
         storage=hosts(storage, "store"),
         cidrs=[each.strip() for each in cidrs.split(",") if each.strip()],
     )
-    for path in write(found.root / "inventory" / "example", folder, answers):
+    for path in write(example, folder, answers):
         typer.echo(f"wrote {path}")
     typer.echo("Look through them, then: swarmhub check")
 

@@ -8,6 +8,7 @@ import typer
 
 from swarmhub.cli_options import AsJson, AskPassword, Inventory, Names, Plan, ProjectFolder, Variables, Yes
 from swarmhub.cli_run import run, run_asking
+from swarmhub.errors import Refused
 from swarmhub.project import find
 
 
@@ -58,15 +59,24 @@ def add_node(
     swarmhub add-node gpu3 --address 192.0.2.33 --gpu
     swarmhub add-node cpu2            gives a drained node back
     """
-    from swarmhub.hosts_file import add_host
+    from swarmhub.hosts_file import add_host, replace
 
     found = find(project, inventory)
     found.require_inventory()
+    if gpu and manager:
+        raise Refused("give one of --gpu and --manager; a host of both groups is written into hosts.yml by hand")
     group = "managers" if manager else "gpu_workers" if gpu else "cpu_workers"
-    if address:
-        add_host(found.hosts_file, name, address, group)
-    own = {"node": name}
-    run(found, "add_node", variables=variables, own=own, as_json=as_json, ask_password=ask_password, plan=plan, yes=yes)
+    before = found.hosts_file.read_text(encoding="utf-8") if address else ""
+    added = bool(address) and add_host(found.hosts_file, name, address, group)
+
+    def undo() -> None:
+        if added:
+            replace(found.hosts_file, before)
+
+    run(
+        found, "add_node", variables=variables, own={"node": name}, undo=undo,
+        as_json=as_json, ask_password=ask_password, plan=plan, yes=yes,
+    )  # fmt: skip
 
 
 def drain(

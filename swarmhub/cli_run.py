@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import getpass
-import re
 import shlex
 import sys
 import typing as t
+from collections.abc import Callable, Sequence
 
 import typer
 
 from swarmhub.errors import Refused
 from swarmhub.project import Project
-
-#: The value in NAME=VALUE, which may stand in one word with its option.
-VALUE = re.compile(r"^((?:--extra-vars=|-e)?[^=]+=).*", re.DOTALL)
 
 
 def run(
@@ -28,19 +25,28 @@ def run(
     plan: bool = False,
     yes: bool = False,
     question: str = "",
+    undo: Callable[[], None] = lambda: None,
 ) -> t.NoReturn:
-    """Run a playbook and end with its exit code; ``own`` are variables that the command itself sets."""
+    """Run a playbook and end with its exit code.
+
+    Args:
+        own: variables that the command itself sets.
+        undo: called where nothing was run.
+    """
     from swarmhub.runs import Wish, carry_out
 
+    given = _parse(variables)
+    password = getpass.getpass("Password for sudo on the hosts: ") if ask_password else None
     wish = Wish(
         project,
         playbook,
-        _command(),
-        {**_parse(variables), **(own or {})},
+        _command(variables),
+        {**given, **(own or {})},
         as_json=as_json,
-        become_password=getpass.getpass("Password for sudo on the hosts: ") if ask_password else None,
+        become_password=password,
+        private=[*given.values(), password or ""],
     )
-    raise typer.Exit(carry_out(wish, plan=plan, yes=yes, question=question))
+    raise typer.Exit(carry_out(wish, plan=plan, yes=yes, question=question, undo=undo))
 
 
 def run_asking(playbook: str, name: str, question: str, yes: bool, **options: t.Any) -> t.NoReturn:
@@ -64,10 +70,10 @@ def _parse(variables: list[str]) -> dict[str, str]:
     return {name: value for name, _, value in (each.partition("=") for each in variables)}
 
 
-def _command() -> str:
-    """Return the command line for records, without the values of variables: they may be secret."""
-    words: list[str] = []
-    for word in sys.argv[1:]:
-        given = words[-1:] in (["-e"], ["--extra-vars"]) or word.startswith(("-e", "--extra-vars="))
-        words.append(VALUE.sub(r"\1…", word) if given else word)
+def _command(variables: Sequence[str]) -> str:
+    """Return the command line for records, without the values of ``variables``, NAME=VALUE: they may be secret."""
+    words = sys.argv[1:]
+    for given in variables:
+        # It may stand in one word with its option, and with others: -Kepassword=…
+        words = [word.replace(given, f"{given.partition('=')[0]}=…") for word in words]
     return shlex.join(words).replace("'", "")

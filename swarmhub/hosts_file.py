@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import typing as t
 from pathlib import Path
 
@@ -36,9 +37,12 @@ def _load(path: Path) -> t.Any:
         raise Refused(f"{path} cannot be read: {error}") from error
 
 
-def _replace(path: Path, text: str) -> None:
-    # Whoever reads it meanwhile sees the one or the other.
+def replace(path: Path, text: str) -> None:
+    """Write the file anew: whoever reads it meanwhile sees the one or the other, and it stays as private as it was."""
+    path = path.resolve()
     half = path.with_name(f".{path.name}.new")
+    half.touch(mode=0o600)
+    shutil.copymode(path, half)
     half.write_text(text, encoding="utf-8")
     half.replace(path)
 
@@ -51,8 +55,13 @@ def add_host(path: Path, name: str, address: str, group: str) -> bool:
     """
     require_name(name)
     content = _load(path)
-    groups = content["all"].setdefault("children", CommentedMap())
-    everywhere = list(_hosts({"all": content["all"], **groups}))
+    if not isinstance(content, CommentedMap) or not isinstance(content.get("all"), CommentedMap):
+        raise Refused(
+            f"{path} has not the form of inventory/example: write {name} into it, then run it without --address"
+        )
+    everything = content["all"]
+    groups = everything.get("children") or CommentedMap()
+    everywhere = list(_hosts({"all": everything, **groups}))
     for known, host, variables in everywhere:
         there = (variables or {}).get("ansible_host")
         if host == name and there and there != address:
@@ -70,16 +79,17 @@ def add_host(path: Path, name: str, address: str, group: str) -> bool:
         return False
     if members and not members.fa.flow_style():
         value = "" if known_elsewhere else f" {{ansible_host: {address}}}"
-        _replace(path, _with_line(path.read_text(encoding="utf-8"), members, f"{name}:{value}"))
+        replace(path, _with_line(path.read_text(encoding="utf-8"), members, f"{name}:{value}"))
         return True
     members[name] = None if known_elsewhere else CommentedMap(ansible_host=address)
     if not known_elsewhere:
         members[name].fa.set_flow_style()
     entry["hosts"] = members
     groups[group] = entry
+    everything["children"] = groups
     text = io.StringIO()
     _yaml().dump(content, text)
-    _replace(path, text.getvalue())
+    replace(path, text.getvalue())
     return True
 
 
@@ -91,9 +101,12 @@ def _with_line(text: str, members: CommentedMap, line: str) -> str:
     row, column = members.lc.key(list(members)[-1])
     lines = text.splitlines()
     end = row + 1
-    # A host's own lines, and comments that stand as deep.
-    while end < len(lines) and len(lines[end]) - len(lines[end].lstrip()) > column:
-        end += 1
+    # A host's own lines, comments that stand as deep, and blank lines between them.
+    for number in range(end, len(lines)):
+        depth = len(lines[number]) - len(lines[number].lstrip())
+        if lines[number].strip() and depth <= column:
+            break
+        end = number + 1 if lines[number].strip() else end
     return "\n".join([*lines[:end], " " * column + line, *lines[end:]]) + "\n"
 
 

@@ -57,10 +57,13 @@ def hosts(text: str, prefix: str) -> list[Host]:
     return found
 
 
-def require_new(target: Path) -> None:
-    """Raise Refused where ``target`` holds an inventory already."""
-    if (target / "hosts.yml").exists():
-        raise Refused(f"{target / 'hosts.yml'} is there already: edit it, or give another --inventory")
+def require_new(example: Path, target: Path) -> None:
+    """Raise Refused where ``target`` has a file of the example already, or is named as a file."""
+    if target.suffix in (".yml", ".yaml", ".ini"):
+        raise Refused(f"{target}: give a folder as --inventory, into which hosts.yml and group_vars are written")
+    for path in (path.relative_to(example) for path in example.rglob("*") if path.is_file()):
+        if (target / path).exists():
+            raise Refused(f"{target / path} is there already: edit it, or give another --inventory")
 
 
 def write(example: Path, target: Path, answers: Answers) -> list[Path]:
@@ -99,7 +102,7 @@ def _hosts_text(text: str, user: str, groups: dict[str, list[Host]]) -> str:
             lines[-1] = lines[-1].replace(" {ansible_host: ", "\n          ansible_host: ").rstrip("}")
         return f"{comments}    {name}:\n      hosts:\n" + "\n".join([*lines, *hints]) + "\n\n"
 
-    text = re.sub(r"(?m)^(    ansible_user: ).*", rf"\g<1>{user}", text)
+    text = re.sub(r"(?m)^(    ansible_user: ).*", lambda found: f"{found[1]}{user}", text)
     return GROUP.sub(block, text).rstrip("\n") + "\n"
 
 

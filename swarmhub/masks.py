@@ -16,15 +16,16 @@ class Masks:
         self._secrets = sorted({each for each in secrets if len(each) >= SHORTEST}, key=len, reverse=True)
 
     @classmethod
-    def of_inventory(cls, folder: Path) -> Masks:
-        """Mask what the files of ``secrets/`` hold, line by line; certificates are public."""
+    def of_inventory(cls, folder: Path, others: Iterable[str] = ()) -> Masks:
+        """Mask what the files of ``secrets/`` hold, line by line, and others; certificates are public."""
         files = [path for path in (folder / "secrets").glob("*") if path.is_file() and path.suffix != ".crt"]
-        return cls(
+        lines = (
             line.strip()
             for path in files
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
             if not line.startswith("-----")
         )
+        return cls([*lines, *others])
 
     def __call__(self, text: str) -> str:
         """Return the text without secrets."""

@@ -77,7 +77,8 @@ def confirm(question: str, yes: bool) -> bool:
     if not sys.stdin.isatty():
         sys.stderr.write("Nothing was changed: there is no terminal to ask at; run it with --yes to go on.\n")
         return False
-    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    sys.stderr.write(f"{question} [y/N] ")  # standard output may be for programs
+    return input().strip().lower() in ("y", "yes")
 
 
 def require_somebody_to_ask(yes: bool) -> None:

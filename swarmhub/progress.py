@@ -61,7 +61,8 @@ class Progress:
 
     def _add_to_host(self, host: HostAt, event: Event) -> None:
         if event.kind == "start":
-            host.task, host.since, host.retries = event.task, event.time, 0
+            # Who goes on has been forgiven.
+            host.task, host.since, host.retries, host.trouble = event.task, event.time, 0, ""
         elif event.kind == "retry":
             host.retries += 1
         elif event.kind != "item":

@@ -1,6 +1,7 @@
 """Every run is kept: ``.swarmhub/runs/ID/run.json`` says how it went, ``events.jsonl`` what happened when.
 
-Nothing else of a task's arguments or results gets there than a failure's message, so that no secret does.
+Of a task's arguments and results it has a failure's message and the names of what differs alone, so that no secret
+gets there.
 """
 
 from __future__ import annotations
@@ -142,6 +143,8 @@ class Recorder:
         self._end_play(self.ended)
         self.run.seconds = round(self.ended - self._begun, 3)
         self.run.outcome = outcome
+        if outcome == "well":
+            self.run.failures.clear()  # the playbook has put up with them
         self.run.unfinished = list(self._at.values())
         self.run.hosts = {host: {key: counts[key] for key in COUNTED} for host, counts in sorted(self._counts.items())}
         self._write()
@@ -183,7 +186,9 @@ def load(folder: Path, run_id: str) -> Run:
     # An id is a name, not a way out of the folder.
     if Path(run_id).name != run_id or not path.is_file():
         raise Refused(f"there is no run {run_id} in {folder}: `swarmhub runs list` names them")
-    return Run(**json.loads(path.read_text(encoding="utf-8")))
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    # A newer checkout may have kept more.
+    return Run(**{each.name: kept[each.name] for each in dataclasses.fields(Run) if each.name in kept})
 
 
 def newest(folder: Path) -> Iterator[Run]:
@@ -199,10 +204,11 @@ def events(folder: Path, run_id: str) -> Iterator[Event]:
             yield Event(**json.loads(line))
 
 
-def estimates(folder: Path, playbook: str, check: bool) -> Mapping[str, float]:
+def estimates(folder: Path, playbook: str, inventory: Path, check: bool) -> Mapping[str, float]:
     """Return how many seconds each play of a playbook takes: the median of its last runs that ended well."""
     times: dict[str, list[float]] = {}
-    runs = (run for run in newest(folder) if (run.playbook, run.check, run.outcome) == (playbook, check, "well"))
+    wanted = (playbook, str(inventory), check, "well")
+    runs = (run for run in newest(folder) if (run.playbook, run.inventory, run.check, run.outcome) == wanted)
     for run, _ in zip(runs, range(REMEMBERED), strict=False):
         for play in run.plays:
             times.setdefault(play["name"], []).append(play["seconds"])

@@ -78,5 +78,6 @@ def ending(run: Run) -> list[str]:
     if run.outcome == "locked":
         words = [f"✗ {run.failures[-1]['message']}", *(half_done(run) if run.changes else [])]
     else:
-        words = half_done(run) if run.outcome == "interrupted" else failures(run)
+        words = half_done(run) if run.outcome == "interrupted" else []
+        words += failures(run) if run.failures or run.outcome == "failed" else []
     return [*words, f"{run.outcome} after {span(run.seconds)} · swarmhub runs report {run.id}"]

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from command.conftest import EVENTS, keep, recorded
 from swarmhub import cli_run, record, words
-from swarmhub.events import HIDDEN, read
+from swarmhub.events import HIDDEN, Event, read
 from swarmhub.masks import MASK, Masks
 from swarmhub.plan import Plan
 from swarmhub.progress import Progress
 from swarmhub.report import render
 
 PASSWORD = "hunter2-hunter2"  # an argument and a result of the recorded play
+GIVEN = f"password={PASSWORD}=x\nand more"
 
 
 def test_each_kind_is_read() -> None:
@@ -82,15 +84,17 @@ def test_masks_know_the_secrets_of_the_inventory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "kept"),
     [
-        (["-e", f"password={PASSWORD}=x", "--yes"], "apply -e password=… --yes"),
-        ([f"-epassword={PASSWORD}"], "apply -epassword=…"),
-        (["--extra-vars", f"password={PASSWORD}"], "apply --extra-vars password=…"),
-        ([f"--extra-vars=password={PASSWORD}\nand more"], "apply --extra-vars=password=…"),
+        (["-e", GIVEN, "--yes"], "apply -e password=… --yes"),
+        ([f"-e{GIVEN}"], "apply -epassword=…"),
+        (["--extra-vars", GIVEN], "apply --extra-vars password=…"),
+        ([f"--extra-vars={GIVEN}"], "apply --extra-vars=password=…"),
+        (["-Ke", GIVEN], "apply -Ke password=…"),
+        ([f"-ye{GIVEN}"], "apply -yepassword=…"),
     ],
 )
 def test_a_command_is_kept_without_values(words: list[str], kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["swarmhub", "apply", *words])
-    assert cli_run._command() == kept
+    assert cli_run._command([GIVEN]) == kept
 
 
 def test_a_failure_says_host_reason_and_next_step(run: record.Run) -> None:
@@ -108,7 +112,9 @@ def test_an_interrupted_run_says_what_is_half_done(tmp_path: Path) -> None:
         if event.kind == "ok" and event.task == "Make some folders":
             break
         recorder.add(event)
+    recorder.add(Event("failed", time.time(), "Prepare the hosts", "Make some folders", "two", message="no room"))
     text = "\n".join(words.ending(recorder.end("interrupted")))
+    assert "no room" in text
     assert "Stopped in the phase “Prepare the hosts”." in text
     assert "Cut short on one: Make some folders." in text
     assert "Changed by then: one (1), two (1)." in text
@@ -144,8 +150,21 @@ def test_estimates_are_medians_of_runs_that_ended_well(tmp_path: Path) -> None:
         content = json.loads(path.read_text())
         content["plays"] = [{"name": "Prepare the hosts", "started": 0, "seconds": factor}]
         path.write_text(json.dumps(content))
-    assert record.estimates(tmp_path, "site.yml", False) == {"Prepare the hosts": 3}
-    assert record.estimates(tmp_path, "site.yml", True) == {}
+    here = Path("hosts.yml")
+    assert record.estimates(tmp_path, "site.yml", here, False) == {"Prepare the hosts": 3}
+    assert record.estimates(tmp_path, "site.yml", here, True) == {}
+    assert record.estimates(tmp_path, "site.yml", Path("other.yml"), False) == {}, "another cluster takes other times"
+
+
+def test_what_a_newer_checkout_has_kept_is_read(tmp_path: Path) -> None:
+    kept = keep(tmp_path, "failing", "failed")
+    path = tmp_path / kept.id / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "mood": "good"}))
+    assert record.load(tmp_path, kept.id) == kept
+
+
+def test_failures_that_the_playbook_put_up_with_are_none(tmp_path: Path) -> None:
+    assert keep(tmp_path, "failing", "well").failures == []
 
 
 def test_progress_knows_who_is_waited_for_and_how_long() -> None:

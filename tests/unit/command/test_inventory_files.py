@@ -52,8 +52,17 @@ def test_init_leaves_profiles_out_that_no_node_meets(tmp_path: Path) -> None:
 def test_init_overwrites_nothing(inventory: Path) -> None:
     before = inventory.read_text()
     with pytest.raises(Refused, match="there already"):
-        require_new(inventory.parent)
+        require_new(EXAMPLE, inventory.parent)
     assert inventory.read_text() == before
+
+
+def test_init_leaves_variables_of_another_hosts_file_alone(tmp_path: Path) -> None:
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars" / "all.yml").write_text("ours: true\n")
+    with pytest.raises(Refused, match="there already"):
+        require_new(EXAMPLE, tmp_path)
+    with pytest.raises(Refused, match="give a folder"):
+        require_new(EXAMPLE, tmp_path / "production.yml")
 
 
 def test_init_reads_names_and_addresses() -> None:
@@ -74,6 +83,29 @@ def test_add_host_changes_one_line_once(inventory: Path) -> None:
     assert list(groups(inventory)["gpu_workers"]) == ["gpu1", "gpu2", "gpu3"]
     assert not add_host(inventory, "gpu3", "10.9.1.33", "gpu_workers")
     assert inventory.read_text().splitlines() == after
+
+
+@pytest.mark.parametrize("labels", ["", "\n          node_labels: {rack: a}\n", "\n\n          # rack b\n"])
+def test_add_host_leaves_a_hosts_own_lines_with_it(tmp_path: Path, labels: str) -> None:
+    path = tmp_path / "hosts.yml"
+    start = "all:\n  children:\n    cpu_workers:\n      hosts:\n        a:\n          ansible_host: 10.0.0.1\n"
+    path.write_text(f"{start}{labels}\n    # the next\n    managers:\n      hosts:\n        m:\n")
+    before = groups(path)
+    path.chmod(0o600)
+    assert add_host(path, "b", "10.0.0.2", "cpu_workers")
+    members = before["cpu_workers"] | {"b": {"ansible_host": "10.0.0.2"}}
+    assert groups(path) == before | {"cpu_workers": members}
+    assert f"{start}{labels}        b: {{ansible_host: 10.0.0.2}}\n\n    # the next\n" in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("text", ["", "managers:\n  hosts:\n    m:\n", "all:\n"])
+def test_add_host_refuses_a_file_of_another_form(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "hosts.yml"
+    path.write_text(text)
+    with pytest.raises(Refused, match="has not the form"):
+        add_host(path, "b", "10.0.0.2", "cpu_workers")
+    assert path.read_text() == text
 
 
 def test_add_host_to_a_group_that_is_not_there(tmp_path: Path) -> None:
