@@ -85,7 +85,7 @@ def hosts(project: Project, group: str) -> list[Target]:
     from ansible.errors import AnsibleError
     from ansible.inventory.manager import InventoryManager
     from ansible.parsing.dataloader import DataLoader
-    from ansible.template import Templar
+    from ansible.vars.hostvars import HostVars
     from ansible.vars.manager import VariableManager
 
     loader = DataLoader()
@@ -97,47 +97,45 @@ def hosts(project: Project, group: str) -> list[Target]:
             secrets = CLI.setup_vault_secrets(loader, DEFAULT_VAULT_IDENTITY_LIST, vault_password_files=files)
             loader.set_vault_secrets(secrets)
         inventory = InventoryManager(loader, sources=[str(project.inventory)])
-        variables = VariableManager(loader, inventory)
-        found = []
-        for host in inventory.get_hosts(group):
-            known = variables.get_vars(host=host)
-            templar = Templar(loader, variables=known)
-            found.append(target(host.name, {key: templar.template(known[key]) for key in CONNECTION if key in known}))
+        variables = HostVars(inventory, VariableManager(loader, inventory), loader)
+        return [target(host.name, variables[host.name]) for host in inventory.get_hosts(group)]
     except AnsibleError as error:
         raise Refused(f"the inventory {project.inventory} cannot be read: {error}") from error
-    return found
-
-
-#: What of a host's variables is read.
-CONNECTION = (
-    "ansible_connection", "ansible_host", "ansible_port", "ansible_user", "ansible_ssh_private_key_file",
-    "ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_become", "ansible_become_password",
-    "ansible_python_interpreter",
-)  # fmt: skip
 
 
 def target(name: str, variables: t.Mapping[str, t.Any]) -> Target:
-    """Return a host by its variables."""
+    """Return a host by its variables, the environment and ansible.cfg, which count as they do for Ansible."""
+    from ansible.constants import config
     from ansible.module_utils.parsing.convert_bool import boolean
+    from ansible.plugins.loader import become_loader, connection_loader
 
-    user = variables.get("ansible_user") or ""
-    address = variables.get("ansible_host") or name
-    options = [
-        *shlex.split(variables.get("ansible_ssh_common_args") or ""),
-        *shlex.split(variables.get("ansible_ssh_extra_args") or ""),
-    ]
-    if port := variables.get("ansible_port"):
+    # Once a plugin is loaded, the options that it has are known, and all names of each.
+    connection_loader.get("ssh", class_only=True)
+    become_loader.get("sudo", class_only=True)
+
+    def ssh(option: str) -> t.Any:
+        return config.get_config_value(option, plugin_type="connection", plugin_name="ssh", variables=variables)
+
+    options = shlex.split(ssh("ssh_args") or "")
+    if ssh("host_key_checking") is False:
+        options += ["-o", "StrictHostKeyChecking=no"]
+    if port := ssh("port"):
         options += ["-p", str(port)]
-    if key := variables.get("ansible_ssh_private_key_file"):
+    if key := ssh("private_key_file"):
         options += ["-i", str(Path(key).expanduser())]
+    options += shlex.split(ssh("ssh_common_args") or "") + shlex.split(ssh("ssh_extra_args") or "")
+    user, address = ssh("remote_user"), ssh("host")
+    password = config.get_config_value("become_pass", plugin_type="become", plugin_name="sudo", variables=variables)
+    python = str(config.get_config_value("INTERPRETER_PYTHON", variables=variables))
     return Target(
         name=name,
         address=f"{user}@{address}" if user else str(address),
         options=tuple(options),
         local=variables.get("ansible_connection") == "local",
         become=boolean(variables.get("ansible_become") or False),
-        password=str(variables.get("ansible_become_password") or ""),
-        python=str(variables.get("ansible_python_interpreter") or "/usr/bin/python3"),
+        password=str(password or ""),
+        # Ansible would look for one, at the price of a connection.
+        python="/usr/bin/python3" if python.startswith("auto") else python,
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import re
 import socketserver
+import subprocess
 import sys
 import threading
 import typing as t
@@ -16,6 +18,7 @@ import pytest
 from certificates import sign
 from rich.console import Console
 
+from command.conftest import ROOT
 from swarmhub.connection import Target, first_answer
 from swarmhub.errors import Refused
 from swarmhub.status import PROGRAM, judge
@@ -153,3 +156,50 @@ def test_another_manager_answers_for_one_that_is_away(program: str) -> None:
 def test_what_sudo_does_not_ask_for_is_no_part_of_the_program(program: str) -> None:
     assert json.loads(first_answer([local("mgr1", password="secret words")], program, 20)[1])
     assert "secret" not in repr(local("mgr1", password="secret"))
+
+
+CONNECTS = """
+import dataclasses, json, pathlib, sys
+from swarmhub.connection import hosts
+from swarmhub.project import Project
+root = pathlib.Path(sys.argv[1])
+print(json.dumps([dataclasses.asdict(host) for host in hosts(Project(root, root / "hosts.yml"), "all")]))
+"""
+SETTINGS = """
+[defaults]
+remote_user = ops
+private_key_file = /keys/ours
+host_key_checking = false
+[ssh_connection]
+ssh_args = -F /etc/ours
+"""
+HOSTS = """
+all:
+  hosts:
+    plain: {ansible_python_interpreter: auto_silent}
+    other:
+      ansible_ssh_host: "{{ place }}.example"
+      place: there
+      ansible_ssh_user: alice
+      ansible_ssh_port: 2222
+      ansible_private_key_file: /keys/other
+      ansible_host_key_checking: true
+      ansible_ssh_common_args: -J jump
+      ansible_become_pass: words
+      ansible_python_interpreter: /opt/python
+"""
+
+
+def test_hosts_are_reached_as_ansible_reaches_them(tmp_path: Path) -> None:
+    (tmp_path / "ansible.cfg").write_text(SETTINGS)
+    (tmp_path / "hosts.yml").write_text(HOSTS)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    # A process of its own: Ansible reads its settings once.
+    command = [sys.executable, "-c", CONNECTS, str(tmp_path)]
+    plain, other = json.loads(subprocess.check_output(command, cwd=ROOT, env=environment))
+    assert plain["address"] == "ops@plain"
+    assert plain["options"] == ["-F", "/etc/ours", "-o", "StrictHostKeyChecking=no", "-i", "/keys/ours"]
+    assert (plain["python"], plain["password"]) == ("/usr/bin/python3", "")
+    assert other["address"] == "alice@there.example"
+    assert other["options"] == ["-F", "/etc/ours", "-p", "2222", "-i", "/keys/other", "-J", "jump"]
+    assert (other["python"], other["password"]) == ("/opt/python", "words")
