@@ -41,9 +41,9 @@ class ClusterLock:
             threading.Thread(target=self._keep, args=[manager], daemon=True).start()
 
     def taken(self) -> bool:
-        """Wait for the managers; return whether one of them is ours.
+        """Wait for the managers; return whether most of them are ours.
 
-        Most of them are enough, since nobody else can have most of them, too: who is away costs no time then.
+        Nobody else can have most of them, too: who is away costs no time then. With fewer, others may be at work.
         """
         held = 0
         with contextlib.suppress(queue.Empty):
@@ -51,7 +51,7 @@ class ClusterLock:
                 held += self._answers.get(timeout=TIMEOUT)
                 if self.refusal or held > self._count / 2:
                     break
-        return held > 0
+        return held > self._count / 2
 
     def _keep(self, manager: Target) -> None:
         while not self.refusal:

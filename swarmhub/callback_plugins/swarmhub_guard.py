@@ -35,7 +35,10 @@ description:
 """
 
 PR_SET_PDEATHSIG = 1
-ALONE = "no manager could be asked whether somebody else is at work: only runs on this machine are kept out"
+UNSURE = (
+    "no majority of the managers could be asked whether somebody else is at work: "
+    "only runs on this machine are surely kept out"
+)
 
 
 class CallbackModule(CallbackBase):
@@ -67,7 +70,7 @@ class CallbackModule(CallbackBase):
         managers = [target(name, variables["hostvars"][name]) for name in variables["groups"].get("managers", [])]
         self._lock = ClusterLock(managers, **json.loads(os.environ["SWARMHUB_LOCK"]))
         if not self._lock.taken() and not self._lock.refusal:
-            self._display.display(NOTE + ALONE)
+            self._display.display(NOTE + UNSURE)
 
     def v2_playbook_on_play_start(self, play: t.Any) -> None:
         """Before a play."""
