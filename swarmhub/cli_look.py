@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import json
+import signal
 import sys
 import time
 import typing as t
@@ -21,6 +22,7 @@ if t.TYPE_CHECKING:
     from swarmhub.status import Status, Targets
 
 INTERVAL = 2.0  # seconds between two looks of --watch
+ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def register(app: typer.Typer) -> None:
@@ -121,6 +123,7 @@ def check(
 def status(
     watch: t.Annotated[bool, typer.Option("--watch", help="Look again every two seconds, until Ctrl-C.")] = False,
     as_json: AsJson = False,
+    ask_password: AskPassword = False,
     inventory: Inventory = None,
     project: ProjectFolder = None,
 ) -> None:
@@ -133,7 +136,9 @@ def status(
     """
     from swarmhub.status import Targets
 
-    targets = Targets(find(project, inventory))
+    found = find(project, inventory)
+    found.require_inventory()
+    targets = Targets(found, getpass.getpass("Password for sudo on the hosts: ") if ask_password else "")
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(targets.look()), ensure_ascii=False))
         return
@@ -147,13 +152,26 @@ def status(
         return
     from rich.live import Live
 
+    for number in ENDING:
+        signal.signal(number, _end)
     try:
-        with Live(render(targets.look()), console=console, screen=console.is_terminal, auto_refresh=False) as live:
+        first = render(targets.look())
+        # Heard while the terminal is being changed, they would leave it half-way.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [*ENDING, signal.SIGINT])
+        with Live(first, console=console, screen=console.is_terminal, auto_refresh=False) as live:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [*ENDING, signal.SIGINT])
             while True:
                 time.sleep(INTERVAL)
                 live.update(_latest(targets, render), refresh=True)
     except KeyboardInterrupt:
         return
+
+
+def _end(number: int, frame: t.Any) -> t.NoReturn:  # noqa: ARG001 - Python's signature
+    """Leave by way of every ``with``: the terminal is to be as it was."""
+    for each in ENDING:  # a second one would stop that half-way
+        signal.signal(each, signal.SIG_IGN)
+    sys.exit(Code.INTERRUPTED)
 
 
 def _latest(targets: Targets, render: t.Callable[[Status], RenderableType]) -> RenderableType:

@@ -51,9 +51,10 @@ class Status:
 class Targets:
     """The managers that can be asked; the inventory is read once."""
 
-    def __init__(self, project: Project) -> None:
-        """Read the inventory; raises Refused where that fails."""
-        self._managers = hosts(project, "managers")
+    def __init__(self, project: Project, password: str) -> None:
+        """Read the inventory; ``password`` is for sudo where it has none. Raises Refused where that fails."""
+        managers = hosts(project, "managers")
+        self._managers = [dataclasses.replace(each, password=each.password or password) for each in managers]
         self._program = PROGRAM.read_text(encoding="utf-8")
 
     def look(self) -> Status:

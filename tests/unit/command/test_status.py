@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
+import pty
 import re
+import signal
 import socketserver
 import subprocess
 import sys
@@ -18,10 +21,10 @@ import pytest
 from certificates import sign
 from rich.console import Console
 
-from command.conftest import ROOT
+from command.conftest import ROOT, Make
 from swarmhub.connection import Target, first_answer
-from swarmhub.errors import Refused
-from swarmhub.status import PROGRAM, judge
+from swarmhub.errors import Code, Refused
+from swarmhub.status import PROGRAM, Targets, judge
 from swarmhub.status_view import render
 
 AT = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -158,6 +161,22 @@ def test_what_sudo_does_not_ask_for_is_no_part_of_the_program(program: str) -> N
     assert "secret" not in repr(local("mgr1", password="secret"))
 
 
+def test_a_password_is_for_those_whose_inventory_has_none(make_project: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = make_project("    []\n")
+    hosts = project.hosts_file.read_text()
+    project.hosts_file.write_text(hosts.replace("{one: }", "{one: , two: {ansible_become_pass: own}}"))
+    asked: list[Target] = []
+
+    def first(targets: list[Target], *_: t.Any) -> t.NoReturn:
+        asked.extend(targets)
+        raise Refused("")
+
+    monkeypatch.setattr("swarmhub.status.first_answer", first)
+    with pytest.raises(Refused):
+        Targets(project, "given").look()
+    assert [each.password for each in asked] == ["given", "own"]
+
+
 CONNECTS = """
 import dataclasses, json, pathlib, sys
 from swarmhub.connection import hosts
@@ -203,3 +222,27 @@ def test_hosts_are_reached_as_ansible_reaches_them(tmp_path: Path) -> None:
     assert other["address"] == "alice@there.example"
     assert other["options"] == ["-F", "/etc/ours", "-p", "2222", "-i", "/keys/other", "-J", "jump"]
     assert (other["python"], other["password"]) == ("/opt/python", "words")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_watch_that_is_ended_leaves_the_terminal_as_it_was(program: str, make_project: Make, number: int) -> None:
+    project = make_project("    []\n")
+    answer = project.root / "answer.py"
+    answer.write_text(f"print({json.dumps(seen(program))!r})")
+    code = f"import pathlib; from swarmhub import status; status.PROGRAM = pathlib.Path({str(answer)!r})"
+    command = [sys.executable, "-c", f"{code}; from swarmhub.cli import app; app()", "status", "--watch"]
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
+    with subprocess.Popen(command, cwd=project.root, env=environment, stdout=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        while b"\x1b[?1049h" not in shown or b"swarmhub_hub" not in shown:
+            shown += os.read(ours, 10000)
+        process.send_signal(number)
+        with contextlib.suppress(OSError):  # Linux's word for the end of a terminal
+            while more := os.read(ours, 10000):
+                shown += more
+    os.close(ours)
+    assert process.returncode == Code.INTERRUPTED
+    assert shown.rindex(b"\x1b[?1049l") > shown.rindex(b"\x1b[?1049h")
+    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")
