@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from swarmhub.errors import Code, Refused
+from swarmhub.private import belongs_to_another
 
 NAME = "swarmhub"  # of the cluster's lock
 #: Hidden, so that Ansible does not read it as a list of hosts.
@@ -28,10 +29,14 @@ def held(folder: Path, command: str) -> Iterator[None]:
     """Hold the lock of the inventory in ``folder`` while ``command``, in words, runs.
 
     Raises:
-        Refused: another run holds it; the text names the holder.
+        Refused: another run holds it, and the text names the holder; or it is another account's.
     """
-    # Not truncated: until we hold it, it is the holder's.
-    handle = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    path = folder / FILE
+    try:
+        # Not truncated: until we hold it, it is the holder's. Its mode is the umask's: a group may share an inventory.
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except PermissionError as error:  # locked unwritten, it would name somebody else as its holder
+        raise belongs_to_another(path) from error
     with os.fdopen(handle, "r+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,13 +1,16 @@
-"""The lock that keeps runs from other machines out, on managers that are this machine."""
+"""The locks: on managers that are this machine, which keep other machines' runs out, and on files of this machine."""
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
+import typing as t
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +21,9 @@ from swarmhub import cluster_lock
 from swarmhub.cluster_lock import ClusterLock
 from swarmhub.cluster_lock_program import HELD
 from swarmhub.connection import Target
-from swarmhub.lock import holder
+from swarmhub.errors import Refused
+from swarmhub.lock import FILE, held, holder
+from swarmhub.private import private_folder
 
 PROGRAM = cluster_lock.PROGRAM.read_text()
 Manager = Callable[[str], Target]
@@ -192,3 +197,38 @@ def test_a_run_goes_on_where_too_few_managers_answer_and_says_so(make_project: M
     code, out, err = end(start(project, "apply"))
     assert code == 0, out + err
     assert "no majority of the managers could be asked" in out
+
+
+def denied(*arguments: object, **options: object) -> t.NoReturn:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def test_another_accounts_files_are_told_by_their_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / FILE).touch()
+    work = tmp_path / ".swarmhub" / "work"
+    monkeypatch.setattr(os, "open", denied)
+    with pytest.raises(Refused, match=f"{FILE} belongs to {tmp_path.owner()} "), held(tmp_path, "apply"):
+        pass
+    with pytest.raises(Refused, match=f"work belongs to {tmp_path.owner()} "), private_folder(work):
+        pass
+    monkeypatch.undo()
+    monkeypatch.setattr(Path, "mkdir", denied)
+    with pytest.raises(Refused, match=f"{tmp_path} belongs to "), private_folder(tmp_path / "no" / "such"):
+        pass
+
+
+def test_what_killed_runs_have_left_goes_and_what_runs_hold_stays(tmp_path: Path) -> None:
+    (tmp_path / "left").mkdir()
+
+    def use() -> bool:
+        kept = True
+        for _ in range(30):
+            with private_folder(tmp_path) as folder:
+                (folder / "file").touch()
+                time.sleep(0.001)
+                kept &= (folder / "file").exists()
+        return kept
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        assert all(each.result() for each in [pool.submit(use) for _ in range(4)])
+    assert list(tmp_path.iterdir()) == []
