@@ -21,6 +21,7 @@ from pathlib import Path
 
 from swarmhub.errors import Refused
 from swarmhub.events import Event
+from swarmhub.private import belongs_to_another
 
 Json = dict[str, t.Any]
 
@@ -91,10 +92,13 @@ class Recorder:
     """Writes a run down while it goes on."""
 
     def __init__(self, folder: Path, *, command: str, playbook: str, inventory: Path, check: bool) -> None:
-        """Begin a run in ``folder``, where all runs are."""
+        """Begin a run in ``folder``, where all runs are; raises Refused where that is another account's."""
         now = datetime.datetime.now(datetime.UTC)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._folder = _new_folder(folder, f"{now:%Y%m%d-%H%M%S}-{Path(playbook).stem}{'-check' if check else ''}")
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder = _new_folder(folder, f"{now:%Y%m%d-%H%M%S}-{Path(playbook).stem}{'-check' if check else ''}")
+        except PermissionError as error:
+            raise belongs_to_another(folder) from error
         self.run = Run(
             id=self._folder.name,
             user=getpass.getuser(),
