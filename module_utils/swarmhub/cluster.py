@@ -96,8 +96,8 @@ def unreachable_message(unreachable: Iterable[str], managers: Iterable[str], ski
     if skip:
         return ""
     return (
-        f"No answer from {listed}. Nothing was changed on any host. Mend the connection (ansible {hosts[0]} -b -m ping), "
-        "or go on without them with -e skip_unreachable=true."
+        f"No answer from {listed}. Nothing was changed on any host. Mend the connection "
+        f"(ansible {hosts[0]} -b -m ping), or go on without them with -e skip_unreachable=true."
     )
 
 
