@@ -76,13 +76,15 @@ class Progress:
         return [name for name, host in self.hosts.items() if host.task]
 
     def remaining(self, now: float | None = None) -> float | None:
-        """Return the seconds that are left after earlier runs; None where there was none."""
+        """Return the seconds that are left after earlier runs; None where there was none, or this one takes longer."""
         if not self.estimates:
             return None
         now = time.time() if now is None else now
         begun = {phase.name for phase in self.phases}
         left = sum(seconds for name, seconds in self.estimates.items() if name not in begun)
         if self.phases and self.phases[-1].ended is None:
-            current = self.phases[-1]
-            left += max(0.0, self.estimates.get(current.name, 0.0) - current.seconds(now))
+            current = self.estimates.get(self.phases[-1].name, 0.0) - self.phases[-1].seconds(now)
+            if current < 0:  # there is more to do than usually
+                return None
+            left += current
         return left

@@ -175,7 +175,7 @@ def test_progress_knows_who_is_waited_for_and_how_long() -> None:
         progress.add(event)
     assert progress.waiting_for() == ["one", "two"]
     assert progress.remaining(progress.phases[0].begun + 4) == pytest.approx(11)
-    assert progress.remaining(progress.phases[0].begun + 40) == pytest.approx(5)
+    assert progress.remaining(progress.phases[0].begun + 40) is None, "there is more to do than usually"
 
 
 def test_the_report_stands_alone(tmp_path: Path, run: record.Run) -> None:
