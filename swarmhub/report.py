@@ -15,7 +15,7 @@ from swarmhub.words import ending, span
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 SLOWEST = 20
-DONE = ("ok", "skipped", "failed", "unreachable")
+DONE = ("ok", "failed", "unreachable")  # what is skipped takes no time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +36,6 @@ def render(run: Run, events: Iterable[Event]) -> str:
     whole = max([run.seconds, *(event.time - begun for event in done), 0.001])
     lanes: dict[str, list[Bar]] = {}
     for event in done:
-        if event.kind == "skipped":
-            continue
         left = max(0.0, event.time - event.seconds - begun) / whole * 100
         kind = "ignored" if event.ignored else "changed" if event.changed else event.kind
         title = f"{event.task} · {span(event.seconds)} · {kind}"
