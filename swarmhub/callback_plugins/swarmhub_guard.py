@@ -5,11 +5,12 @@ Raising is what a callback may do before a task is handed to any host: those of 
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
 import sys
+import threading
+import time
 import typing as t
 from pathlib import Path
 
@@ -28,13 +29,13 @@ type: aggregate
 short_description: End a run with its command, and hold the cluster's lock
 description:
   - Ends the run before the next task once the file named by the environment's SWARMHUB_STOP is there.
-  - Where the command that started the run, process SWARMHUB_PID, is killed, Linux interrupts the run at once; elsewhere
-    it ends before the next task.
+  - Interrupts the run within a second where the command that started it, process SWARMHUB_PID, is killed.
   - Takes the lock that SWARMHUB_LOCK describes, where it does, before the first play, and ends the run where somebody
     else has it.
 """
 
-PR_SET_PDEATHSIG = 1
+POLL = 0.5  # seconds between two looks for the command
+AGAIN = 5.0  # seconds after which an interrupt is repeated: Python drops one that meets a destructor
 UNSURE = (
     "no majority of the managers could be asked whether somebody else is at work: "
     "only runs on this machine are surely kept out"
@@ -54,8 +55,14 @@ class CallbackModule(CallbackBase):
         self._stop = Path(os.environ["SWARMHUB_STOP"])
         self._command = int(os.environ["SWARMHUB_PID"])
         self._lock: ClusterLock | None = None
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+        threading.Thread(target=self._end_with_command, daemon=True).start()
+
+    def _end_with_command(self) -> None:
+        while os.getppid() == self._command:
+            time.sleep(POLL)
+        while True:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(AGAIN)
 
     def _look(self) -> None:
         if self._lock and self._lock.refusal:
