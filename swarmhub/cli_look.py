@@ -12,7 +12,7 @@ import typing as t
 
 import typer
 
-from swarmhub.cli_options import AsJson, AskPassword, Inventory, ProjectFolder
+from swarmhub.cli_options import AsJson, AskPassword, Inventory, ProjectFolder, sudo_password
 from swarmhub.errors import Code, Refused
 from swarmhub.project import find
 
@@ -114,7 +114,7 @@ def check(
 
     found = find(project, inventory)
     found.require_inventory()
-    password = getpass.getpass("Password for sudo on the hosts: ") if ask_password else None
+    password = sudo_password(ask_password)
     findings = collect(found, password, Console(stderr=True))
     show(findings, as_json, Console(highlight=False))
     raise typer.Exit(Code.USAGE if any(each["severity"] == "error" for each in findings) else Code.WELL)
@@ -138,7 +138,7 @@ def status(
 
     found = find(project, inventory)
     found.require_inventory()
-    targets = Targets(found, getpass.getpass("Password for sudo on the hosts: ") if ask_password else "")
+    targets = Targets(found, sudo_password(ask_password) or "")
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(targets.look()), ensure_ascii=False))
         return

@@ -1,7 +1,8 @@
-"""Options that several commands have."""
+"""Options that several commands have, and the question that one of them asks."""
 
 from __future__ import annotations
 
+import getpass
 import typing as t
 from pathlib import Path
 
@@ -21,3 +22,8 @@ AskPassword = t.Annotated[bool, typer.Option("--ask-become-pass", "-K", help="As
 Plan = t.Annotated[bool, typer.Option("--plan", help="Show what would change, and ask before going on.")]
 Yes = t.Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Names = t.Annotated[str, typer.Argument(help="A node's name in the inventory; several with commas.")]
+
+
+def sudo_password(ask: bool) -> str | None:
+    """Ask for the hosts' sudo password, where that is wanted."""
+    return getpass.getpass("Password for sudo on the hosts: ") if ask else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import shlex
 import sys
 import typing as t
@@ -10,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
+from swarmhub.cli_options import sudo_password
 from swarmhub.errors import Refused
 from swarmhub.project import Project
 
@@ -36,7 +36,7 @@ def run(
     from swarmhub.runs import Wish, carry_out
 
     given = _parse(variables)
-    password = getpass.getpass("Password for sudo on the hosts: ") if ask_password else None
+    password = sudo_password(ask_password)
     wish = Wish(
         project,
         playbook,
