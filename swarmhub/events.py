@@ -153,11 +153,12 @@ def _time(runner_event: Mapping[str, t.Any]) -> float:
 
 
 def _message(result: Mapping[str, t.Any]) -> str:
-    return (
-        HIDDEN
-        if "censored" in result
-        else str(result.get("msg") or "no reason was given").removeprefix("Task failed: ").strip()
-    )
+    """Why it failed; of a task that loops, why each item did."""
+    if "censored" in result:
+        return HIDDEN
+    if failed := [item for item in result.get("results") or [] if item.get("failed")]:
+        return "\n".join(f"{item.get('_ansible_item_label')}: {_message(item)}" for item in failed)
+    return str(result.get("msg") or "no reason was given").removeprefix("Task failed: ").strip()
 
 
 def _said(result: Mapping[str, t.Any]) -> Iterator[str]:

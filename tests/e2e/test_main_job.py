@@ -72,6 +72,15 @@ def test_check_mode_predicts_no_change(lab: Lab) -> None:
     assert not re.search(r"^(--- before|\+\+\+ after)", result.output, re.MULTILINE), result.output
 
 
+def test_check_mode_foretells_new_images(lab: Lab) -> None:
+    result = run_playbook("site.yml", "--check", "-e", "hub_images_base=debian:another")
+
+    assert result.code == 0, result.output
+    for name in ("hub", "proxy", "notebook"):
+        assert re.search(rf"{name} would be built as \S+/{name}:[0-9a-f]{{12}}\n", result.output), result.output
+    assert all(result.changed.values()), result.output
+
+
 # --- the secrets -----------------------------------------------------------------------------------------------------
 
 

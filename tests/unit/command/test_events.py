@@ -62,15 +62,34 @@ def test_an_id_is_no_way_out_of_the_folder(tmp_path: Path, run: record.Run) -> N
         record.load(tmp_path / "runs", f"../{run.id}")
 
 
-def test_hidden_results_stay_hidden() -> None:
-    event = {
-        "event": "runner_on_failed",
-        "created": "2026-01-01T00:00:00+00:00",
-        "event_data": {"host": "one", "task": "x", "res": {"censored": "hidden"}},
-    }
-    seen = read(event)
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        pytest.param({"censored": "hidden"}, HIDDEN, id="hidden"),
+        pytest.param(
+            {
+                "msg": "One or more items failed",
+                "results": [
+                    {"_ansible_item_label": "hub", "failed": True, "msg": "Task failed: no disk"},
+                    {"_ansible_item_label": "proxy", "changed": True},
+                    {"_ansible_item_label": "notebook", "failed": True, "censored": "hidden"},
+                ],
+            },
+            f"hub: no disk\nnotebook: {HIDDEN}",
+            id="items of a loop",
+        ),
+    ],
+)
+def test_a_failed_task_says_why(result: dict[str, object], message: str) -> None:
+    seen = read(
+        {
+            "event": "runner_on_failed",
+            "created": "2026-01-01T00:00:00+00:00",
+            "event_data": {"host": "one", "task": "x", "res": result},
+        }
+    )
     assert seen is not None
-    assert seen.message == HIDDEN
+    assert seen.message == message
 
 
 def test_masks_know_the_secrets_of_the_inventory(tmp_path: Path) -> None:
