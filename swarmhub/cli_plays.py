@@ -65,6 +65,8 @@ def add_node(
     found.require_inventory()
     if gpu and manager:
         raise Refused("give one of --gpu and --manager; a host of both groups is written into hosts.yml by hand")
+    if (gpu or manager) and not address:
+        raise Refused("--gpu and --manager are for a new node: give --address too, or leave them out")
     group = "managers" if manager else "gpu_workers" if gpu else "cpu_workers"
     before = found.hosts_file.read_text(encoding="utf-8") if address else ""
     added = bool(address) and add_host(found.hosts_file, name, address, group)

@@ -80,7 +80,7 @@ def hosts(project: Project, group: str) -> list[Target]:
         Refused: the inventory cannot be read, or a host is reached in a way that is not known here.
     """
     project.require_inventory()
-    os.environ["ANSIBLE_CONFIG"] = str(project.root / "ansible.cfg")
+    _use_settings_of(project)
     from ansible.constants import DEFAULT_VAULT_IDENTITY_LIST, DEFAULT_VAULT_PASSWORD_FILE
     from ansible.errors import AnsibleError
     from ansible.inventory.manager import InventoryManager
@@ -103,18 +103,35 @@ def hosts(project: Project, group: str) -> list[Target]:
         raise Refused(f"the inventory {project.inventory} cannot be read: {error}") from error
 
 
+def checks_host_keys(project: Project) -> bool:
+    """Return what environment and ansible.cfg say of the keys of hosts."""
+    _use_settings_of(project)
+    return bool(_ssh_option("host_key_checking", {}))
+
+
+def _use_settings_of(project: Project) -> None:
+    os.environ["ANSIBLE_CONFIG"] = str(project.root / "ansible.cfg")
+
+
+def _ssh_option(option: str, variables: t.Mapping[str, t.Any]) -> t.Any:
+    from ansible.constants import config
+    from ansible.plugins.loader import connection_loader
+
+    # Once a plugin is loaded, the options that it has are known, and all names of each.
+    connection_loader.get("ssh", class_only=True)
+    return config.get_config_value(option, plugin_type="connection", plugin_name="ssh", variables=variables)
+
+
 def target(name: str, variables: t.Mapping[str, t.Any]) -> Target:
     """Return a host by its variables, the environment and ansible.cfg, which count as they do for Ansible."""
     from ansible.constants import config
     from ansible.module_utils.parsing.convert_bool import boolean
-    from ansible.plugins.loader import become_loader, connection_loader
+    from ansible.plugins.loader import become_loader
 
-    # Once a plugin is loaded, the options that it has are known, and all names of each.
-    connection_loader.get("ssh", class_only=True)
-    become_loader.get("sudo", class_only=True)
+    become_loader.get("sudo", class_only=True)  # its options, too
 
     def ssh(option: str) -> t.Any:
-        return config.get_config_value(option, plugin_type="connection", plugin_name="ssh", variables=variables)
+        return _ssh_option(option, variables)
 
     options = shlex.split(ssh("ssh_args") or "")
     if ssh("host_key_checking") is False:

@@ -15,6 +15,7 @@ import typing as t
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from swarmhub.connection import checks_host_keys
 from swarmhub.private import private_folder
 from swarmhub.project import Project
 
@@ -149,7 +150,7 @@ def _environment(project: Project, stop: Path, lock: Mapping[str, str] | None) -
     return {
         "ANSIBLE_CONFIG": str(project.root / "ansible.cfg"),
         # The runner would switch it off.
-        "ANSIBLE_HOST_KEY_CHECKING": own.get("ANSIBLE_HOST_KEY_CHECKING", project.setting("host_key_checking", "true")),
+        "ANSIBLE_HOST_KEY_CHECKING": str(checks_host_keys(project)),
         "ANSIBLE_CALLBACK_PLUGINS": also("ANSIBLE_CALLBACK_PLUGINS", "callback_plugins", str(CALLBACKS), ":"),
         "ANSIBLE_CALLBACKS_ENABLED": also("ANSIBLE_CALLBACKS_ENABLED", "callbacks_enabled", CALLBACK, ","),
         "PATH": ":".join(filter(None, [str(Path(sys.executable).parent), own.get("PATH", "")])),

@@ -171,6 +171,8 @@ def test_wrong_command_lines_and_places(make_project: Make, tmp_path: Path) -> N
     assert end(start(project, "apply", "--frobnicate"))[0] == 2
     code, _, err = end(start(project, "drain", "gpu3"))
     assert (code, "--yes" in err) == (2, True)
+    code, _, err = end(start(project, "add-node", "gpu3", "--gpu"))
+    assert (code, "give --address too" in err) == (2, True)
     code, _, err = end(start(project, "apply", "--project", str(tmp_path)))
     assert (code, "site.yml beside ansible.cfg" in err) == (2, True)
     code, _, err = end(start(project, "apply", "-e", f"{SECRET}"))
