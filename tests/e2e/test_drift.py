@@ -26,6 +26,7 @@ SAID = re.compile(r"- '?(\w+) — \w+: (?!\S+ runs with an older|systemd has not
 # The first word of what a run says of live rules of the firewall, and of secrets that others may read.
 FIREWALL, SECRETS = "the", "secrets"
 SECRETS_PATH = "/etc/swarmhub/secrets/"
+REGISTRY = "/var/lib/swarmhub/registry"
 
 
 class Wanted(t.NamedTuple):
@@ -116,6 +117,16 @@ def test_all_units_of_all_hosts(lab: Lab, wanted: Wanted) -> None:
     assert len(broken) > len(wanted.hosts)
     mended(lab, wanted)
     print(f"{len(broken)} units were stopped and disabled, and mended")
+
+
+def test_an_image_that_registry_and_worker_have_lost(lab: Lab, wanted: Wanted) -> None:
+    (image,) = wanted.hosts["cpu1"]["images"]
+    repository = image.partition("/")[2].rpartition(":")[0]
+    lab.docker("image", "rm", "--force", image, host="cpu1")
+    lab.ssh(
+        lab.manager, f"rm -r {REGISTRY}/docker/registry/v2/repositories/{repository}; systemctl restart docker-registry"
+    )
+    mended(lab, wanted)
 
 
 @pytest.mark.long
