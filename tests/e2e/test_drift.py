@@ -16,6 +16,7 @@ import pytest
 
 from bench import desired
 from bench.check import differing, look
+from bench.first_run import REGISTRY
 
 from .conftest import Lab, PlayResult, run_playbook
 
@@ -26,7 +27,6 @@ SAID = re.compile(r"- '?(\w+) — \w+: (?!\S+ runs with an older|systemd has not
 # The first word of what a run says of live rules of the firewall, and of secrets that others may read.
 FIREWALL, SECRETS = "the", "secrets"
 SECRETS_PATH = "/etc/swarmhub/secrets/"
-REGISTRY = "/var/lib/swarmhub/registry"
 
 
 class Wanted(t.NamedTuple):
