@@ -49,7 +49,7 @@ unit: venv ## Unit tests: no root, no network
 integration: venv ## Our modules against real Docker engines; needs root
 	pytest --numprocesses 4 --dist loadfile tests/integration
 
-bench: venv ## site.yml beside pyinfra, ordinary Ansible and its floor, up to 40 hosts; an hour, 24 GB of memory, root and no lab
+bench: venv ## site.yml beside pyinfra, ordinary Ansible and its floor, up to 40 hosts; three quarters of an hour, 24 GB of memory, root and no lab
 	@tests/make_venv .venv-bench bench/requirements.lock
 	python -m bench.run
 

@@ -219,6 +219,7 @@ class FilterModule:
             "swarmhub_images_for": cluster.images_for,
             "swarmhub_missing_images": cluster.missing_images,
             "swarmhub_images_to_build": cluster.images_to_build,
+            "swarmhub_images_to_push": cluster.images_to_push,
             "swarmhub_kinds": card_kinds.kinds,
             "swarmhub_labels": cluster.node_labels,
             "swarmhub_profiles": profiles.normalise_profiles,

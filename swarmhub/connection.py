@@ -180,7 +180,9 @@ def first_answer(targets: list[Target], program: str, timeout: float) -> tuple[T
                     continue
                 if started[target.name].returncode == 0:
                     return target, out
-                said.append(f"{target.name}: {err.strip().rpartition(chr(10))[2] or 'ended without a word'}")
+                word = err.strip().rpartition("\n")[2] or "ended without a word"
+                advice = " (-K asks you for it)" if word.startswith("sudo: ") and not target.password else ""
+                said.append(f"{target.name}: {word}{advice}")
         finally:
             for process in started.values():
                 process.kill()

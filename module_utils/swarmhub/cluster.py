@@ -227,6 +227,17 @@ def images_to_build(references: Mapping[str, str], settings: Facts, present: Ite
     return [name for name, reference in references.items() if not settings.get(name) and reference not in there]
 
 
+def images_to_push(
+    references: Mapping[str, str], settings: Facts, asked: Iterable[str], present: Iterable[str]
+) -> list[str]:
+    """Return the references of images that are ours, asked for by hosts, and ``present`` on the builder.
+
+    The registry may be new, or the builder was cut off after the build: its copy is handed over once more.
+    """
+    there = set(asked).intersection(present)
+    return [references[name] for name in images_to_build(references, settings, []) if references[name] in there]
+
+
 def node_labels(groups: Iterable[str], variables: Facts, cards: Iterable[Facts] = ()) -> dict[str, str]:
     """Return the labels of a node: ``calculation_type`` (by group unless set), its ``node_labels``, and its cards'.
 

@@ -24,7 +24,10 @@ TOOLKIT = (
     "libnvidia-container-tools",
     "libnvidia-container1",
 )
-PACKAGES = ("docker.io", "docker-cli", "containerd", "runc", "iptables", "ca-certificates", "python3-docker", *TOOLKIT)
+PACKAGES = (
+    *("docker.io", "docker-cli", "containerd", "runc", "iptables", "pigz", "ca-certificates", "python3-docker"),
+    *TOOLKIT,
+)
 NOTEBOOK = ("jupyter", "server", "--ip=127.0.0.1", "--port=8888", "--no-browser")
 ANSWERS = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8888/api', timeout=2)"
 WAIT = f"""

@@ -173,6 +173,8 @@ def test_an_image_s_tag_follows_its_inputs(tmp_path: Path) -> None:
     assert cluster.images(tmp_path, "", settings)["hub"] == "site/hub:1"
     assert cluster.images_to_build(first, settings, []) == ["proxy", "notebook"]
     assert cluster.images_to_build(first, settings, [first["proxy"]]) == ["notebook"]
+    asked = [first["proxy"], first["notebook"], "site/hub:1", "elsewhere/notebook:2"]
+    assert cluster.images_to_push(first, settings, asked, [first["proxy"], *asked[2:]]) == [first["proxy"]]
 
 
 CARD = {"uuid": "GPU-1", "name": "NVIDIA RTX A6000", "memory_mb": 49140}

@@ -46,7 +46,7 @@ def host(
     """Return a host's variables: its look, on a machine whose daemon.json is another one, and the user's own."""
     engine = None if advertised is None else {"notebooks": notebooks, "advertised": advertised}
     file = {"type": "file", "owner": "root", "group": "root", "mode": "0644", "mtime": 1, "sha256": "x"}
-    names = ["docker.io", "docker-cli", "containerd", "runc", "iptables", "python3-docker"]
+    names = ["docker.io", "docker-cli", "containerd", "runc", "iptables", "pigz", "python3-docker"]
     state = {
         "cards": cards,
         "swarm_resource": "DOCKER_RESOURCE_GPU",

@@ -156,6 +156,16 @@ def test_another_manager_answers_for_one_that_is_away(program: str) -> None:
         first_answer([away], program, 20)
 
 
+def test_where_sudo_asks_for_a_password_the_option_that_gives_it_is_named(tmp_path: Path) -> None:
+    refusing = tmp_path / "python"
+    refusing.write_text("#!/bin/sh\necho 'sudo: a password is required' >&2\nexit 1\n")
+    refusing.chmod(0o755)
+    with pytest.raises(Refused, match=r"mgr1: sudo: a password is required \(-K asks you for it\)"):
+        first_answer([local("mgr1", python=str(refusing))], "", 20)
+    with pytest.raises(Refused, match=r"required$"):
+        first_answer([local("mgr1", python=str(refusing), password="wrong")], "", 20)
+
+
 def test_what_sudo_does_not_ask_for_is_no_part_of_the_program(program: str) -> None:
     assert json.loads(first_answer([local("mgr1", password="secret words")], program, 20)[1])
     assert "secret" not in repr(local("mgr1", password="secret"))
