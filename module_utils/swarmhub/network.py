@@ -17,6 +17,8 @@ MTU_OPTION = "com.docker.network.driver.mtu"
 STACK_LABEL = "com.docker.stack.namespace"
 _VXLAN_OPTION = "com.docker.network.driver.overlay.vxlanid_list"  # chosen by the swarm
 _ALLOCATION_SECONDS = 15.0
+_ENDING_SECONDS = 60.0
+_NAME_TAKEN = 409  # HTTP's Conflict
 #: Every node's own networks, on which services may be as well. The swarm gives them ids that GET /networks leaves out.
 PREDEFINED = ("bridge", "host")
 
@@ -179,6 +181,23 @@ def create(engine: Engine, spec: NetworkSpec, clock: t.Any = time) -> str:
     raise NetworkError(
         f"network {spec.name}: the swarm gave it no addresses; its subnet overlaps another one, or the pool is used up"
     )
+
+
+def create_again(engine: Engine, spec: NetworkSpec, clock: t.Any = time) -> str:
+    """Create a network that is gone, and return its id; tasks that are just ending may keep its name on this node.
+
+    Raises:
+        NetworkError: as ``create``.
+        EngineError: the name is still taken after 60 s, or the engine refused.
+    """
+    deadline = clock.monotonic() + _ENDING_SECONDS
+    while True:
+        try:
+            return create(engine, spec, clock)
+        except EngineError as error:
+            if error.status != _NAME_TAKEN or clock.monotonic() >= deadline:
+                raise
+        clock.sleep(0.5)
 
 
 def remove(engine: Engine, live: Live, timeout: float, clock: t.Any = time) -> None:

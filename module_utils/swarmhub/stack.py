@@ -150,7 +150,7 @@ def _carry_out(engine: Engine, request: Request, plan: Plan, result: Result, clo
             plan.held.create(engine, item)
     for step in sorted(plan.steps, key=lambda step: step.action != "remove"):
         with _blame(f"service {step.name}", result):
-            result.warnings += submit(engine, step, plan.held, plan.login, clock)
+            result.warnings += _submit(engine, step, plan, result, clock)
     if request.wait:
         _converge(engine, request, plan.steps, result, clock)
     for item in plan.old_contents:
@@ -158,6 +158,24 @@ def _carry_out(engine: Engine, request: Request, plan: Plan, result: Result, clo
             engine.request("DELETE", f"/{item.kind}/{plan.held.identity(item.kind, item.name)}")
     for live in plan.old_networks:
         networks.remove(engine, live, request.timeout, clock)
+
+
+def _submit(engine: Engine, step: Step, plan: Plan, result: Result, clock: t.Any) -> list[str]:
+    """Carry out a step and return the engine's warnings.
+
+    A network that the swarm has no longer is listed as long as a task that was on it is ending on this node; a service
+    cannot be put on it, and it is made anew.
+    """
+    own = {spec.name: spec for spec in plan.stack.networks.values() if spec is not None}
+    while True:
+        try:
+            return submit(engine, step, plan.held, plan.login, clock)
+        except EngineError as error:
+            gone = next((own.pop(name) for name in list(own) if f"network {name} not found" in error.message), None)
+            if gone is None:
+                raise
+        networks.create_again(engine, gone, clock)
+        result.note("networks", gone.name, "absent", gone.readable())
 
 
 def remove(engine: Engine, request: Request, clock: t.Any = time) -> Result:

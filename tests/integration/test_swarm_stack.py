@@ -353,6 +353,23 @@ def test_absent_is_refused_while_a_notebook_is_on_the_network_and_then_takes_all
     assert "frontnet" not in manager.docker("network", "ls", "--format", "{{.Name}}")
 
 
+def test_a_network_that_a_task_keeps_while_it_ends_is_made_anew(manager: Host) -> None:
+    service = {**QUICK, "stop_grace_period": "8s", "deploy": {"placement": {"constraints": ["node.role == manager"]}}}
+    wanted = {
+        "name": "slow",
+        "compose": {"services": {"one": {**service, "networks": ["net"]}}, "networks": {"net": {}}},
+    }
+    manager.settle("swarm_stack", **wanted)
+    manager.docker("service", "rm", "slow_one")
+    manager.docker("network", "rm", "slow_net")
+    assert "slow_net" in manager.docker("network", "ls", "--format", "{{.Name}}"), "the task ends at once"
+    # Check mode cannot foresee it: the engine shows the network as if it were still there.
+    again = manager.module("swarm_stack", **wanted)
+    assert again["diff"]["after"]["networks"].keys() == {"slow_net"}, again
+    assert not manager.module("swarm_stack", **wanted)["changed"]
+    manager.settle("swarm_stack", name="slow", state="absent")
+
+
 def test_absent_does_not_wait_for_what_is_on_a_node_that_is_down(hosts: Hosts, manager: Host) -> None:
     compose = {"services": {"one": {**QUICK, "deploy": {"mode": "global"}}}}
     manager.settle("swarm_stack", name="lost", compose=compose)
